@@ -1,0 +1,158 @@
+"""Messages to bytes and back: Avro single-object encoding of the records in `avro/*.avsc`.
+
+The marker C3 01 and the fingerprint of the writer's schema come before the record (Avro 1.12,
+"Single-object encoding"), so each message can be read without knowing where it came from. A
+reader consumes every byte: fastavro by itself accepts trailing garbage (faults.md row 22).
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any, Final
+
+from fastavro import schemaless_reader, schemaless_writer
+
+from headstream.schemas import registry
+from headstream.schemas.documents import Document
+from headstream.schemas.errors import MalformedMessage, UnknownFraming
+from headstream.schemas.events import Bag
+from headstream.schemas.facts import DeadLetter, Identified, Origin
+from headstream.schemas.records import event_from_record, event_to_record
+
+MARKER: Final = b"\xc3\x01"
+_HEADER = len(MARKER) + 8
+
+
+def encode_bag(bag: Bag) -> bytes:
+    return _encode(
+        "bag",
+        {
+            "workflow": bag.workflow,
+            "execution": bag.execution,
+            "definition": bag.definition,
+            "producer": bag.producer,
+            "sequence": bag.sequence,
+            "events": [event_to_record(event) for event in bag.events],
+        },
+    )
+
+
+def decode_bag(data: bytes) -> Bag:
+    """Read a bag; MalformedMessage, UnknownFraming or UnknownSchema say why it cannot be."""
+    record = _decode("bag", data)
+    return Bag(
+        workflow=record["workflow"],
+        execution=record["execution"],
+        definition=record["definition"],
+        producer=record["producer"],
+        sequence=record["sequence"],
+        events=tuple(event_from_record(name, body) for name, body in record["events"]),
+    )
+
+
+def encode_document(document: Document) -> bytes:
+    return _encode("document", {"kind": document.kind, "name": document.name, "body": document.body})
+
+
+def decode_document(data: bytes) -> Document:
+    """Read a document; raises as `decode_bag` does."""
+    return Document(**_decode("document", data))
+
+
+def encode_identified(identified: Identified) -> bytes:
+    subjects, predicates, kinds, objects = (
+        zip(*identified.facts, strict=True) if identified.facts else ((), (), (), ())
+    )
+    return _encode(
+        "identified",
+        {
+            "workflow": identified.workflow,
+            "execution": identified.execution,
+            "origin": _origin_record(identified.origin),
+            "counts": identified.counts,
+            "event_times": identified.event_times,
+            "subjects": subjects,
+            "predicates": predicates,
+            "kinds": kinds,
+            "objects": objects,
+        },
+    )
+
+
+def decode_identified(data: bytes) -> Identified:
+    """Read identified facts; raises as `decode_bag` does, also if the columns differ in length."""
+    record = _decode("identified", data)
+    columns = [record[name] for name in ("subjects", "predicates", "kinds", "objects")]
+    if len({len(column) for column in columns}) != 1 or sum(record["counts"]) != len(columns[0]):
+        raise MalformedMessage("identified facts: the columns and counts do not agree in length")
+    return Identified(
+        workflow=record["workflow"],
+        execution=record["execution"],
+        origin=Origin(**record["origin"]),
+        facts=tuple(zip(*columns, strict=True)),
+        counts=tuple(record["counts"]),
+        event_times=tuple(record["event_times"]),
+    )
+
+
+def encode_dead_letter(letter: DeadLetter) -> bytes:
+    return _encode(
+        "dead_letter",
+        {
+            "origin": _origin_record(letter.origin),
+            "key": letter.key,
+            "value": letter.value,
+            "stage": letter.stage,
+            "reason": letter.reason,
+            "error": letter.error,
+            "message": letter.message,
+            "at": letter.at,
+            "attempt": letter.attempt,
+        },
+    )
+
+
+def decode_dead_letter(data: bytes) -> DeadLetter:
+    """Read a dead letter; raises as `decode_bag` does."""
+    record = _decode("dead_letter", data)
+    return DeadLetter(**{**record, "origin": Origin(**record["origin"])})
+
+
+def _origin_record(origin: Origin) -> dict[str, Any]:
+    return {"topic": origin.topic, "partition": origin.partition, "offset": origin.offset}
+
+
+def _encode(name: str, record: dict[str, Any]) -> bytes:
+    schema = registry.current(name)
+    out = BytesIO()
+    out.write(MARKER)
+    out.write(schema.fingerprint)
+    schemaless_writer(out, schema.parsed, record)
+    return out.getvalue()
+
+
+def _decode(name: str, data: bytes) -> dict[str, Any]:
+    if data[: len(MARKER)] != MARKER:
+        raise UnknownFraming(
+            f"{len(data)} bytes begin with {data[:2].hex() or 'nothing'}, "
+            "not with the c301 of Avro single-object encoding"
+        )
+    schema = registry.writer(name, data[len(MARKER) : _HEADER])
+    reader = registry.current(name)
+    stream = BytesIO(data)
+    stream.seek(_HEADER)
+    try:
+        record = schemaless_reader(
+            stream,
+            schema.parsed,
+            None if schema is reader else reader.parsed,
+            return_record_name=True,
+        )
+    except Exception as error:  # fastavro raises EOFError, IndexError, ValueError, UnicodeDecodeError, ...
+        raise MalformedMessage(
+            f"{len(data)} bytes are not a whole {name}: {type(error).__name__}: {error}"
+        ) from error
+    if stream.tell() != len(data):
+        raise MalformedMessage(f"{len(data) - stream.tell()} bytes follow the end of the {name}")
+    assert isinstance(record, dict)
+    return record

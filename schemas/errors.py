@@ -1,0 +1,35 @@
+"""Errors of the shared data model.
+
+SchemaError
+|-- MalformedMessage      bytes that are not the record they claim to be
+|-- UnknownFraming        bytes that carry no known framing (magic)
+|-- UnknownSchema         a fingerprint that no known schema has
+|-- InvalidDefinition     a prospective document that breaks a rule of spec section 6.1
+`-- InvalidIdentifier     a text that can never be part of an IRI
+"""
+
+from __future__ import annotations
+
+
+class SchemaError(Exception):
+    """Base of everything that can be wrong with data that crosses a seam."""
+
+
+class MalformedMessage(SchemaError):
+    """The bytes are truncated, have trailing bytes, or do not follow their schema."""
+
+
+class UnknownFraming(SchemaError):
+    """The bytes do not begin with the marker of Avro single-object encoding."""
+
+
+class UnknownSchema(SchemaError):
+    """No schema known here has the fingerprint in the message."""
+
+
+class InvalidDefinition(SchemaError):
+    """A prospective document cannot be used; the message names the key and the rule."""
+
+
+class InvalidIdentifier(SchemaError):
+    """The text cannot be made into an IRI, or is not one."""

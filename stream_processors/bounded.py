@@ -1,0 +1,93 @@
+"""Reading a topic from a first offset to its present end, without a consumer group."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from headstream.stream_processors.errors import BrokerUnreachable
+from headstream.stream_processors.settings import Settings
+
+# How long a broker may be silent before a bounded read gives up.
+SILENCE = 30.0
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Offsets that a partition holds: from `low`, and before `high`."""
+
+    low: int
+    high: int
+
+
+def consumer(settings: Settings, **options: str | int | float | bool) -> Consumer:
+    """A consumer that belongs to no group: it is assigned partitions, and commits nothing."""
+    return Consumer(
+        settings.kafka(
+            **{
+                "group.id": f"{settings.group}.reader",  # demanded by the client, never joined
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "error",
+                **options,
+            }
+        )
+    )
+
+
+def spans(reader: Consumer, topic: str, timeout: float = SILENCE) -> dict[int, Span]:
+    """What each partition holds now; a message acknowledged before this call is within."""
+    try:
+        found = reader.list_topics(topic, timeout=timeout).topics[topic]
+        if found.error is not None:
+            raise KafkaException(found.error)
+        return {
+            number: Span(*reader.get_watermark_offsets(TopicPartition(topic, number), timeout=timeout))
+            for number in sorted(found.partitions)
+        }
+    except KafkaException as error:
+        raise BrokerUnreachable(f"{topic} cannot be read: {error.args[0].str()}") from error
+
+
+def read(reader: Consumer, topic: str, wanted: Mapping[int, Span]) -> Iterator[Message]:
+    """Every message of these spans, partition order kept; raises BrokerUnreachable rather than stop short."""
+    open_ends = {number: span.high for number, span in wanted.items() if span.low < span.high}
+    if not open_ends:
+        return
+    reader.assign([TopicPartition(topic, number, wanted[number].low) for number in open_ends])
+    heard = time.monotonic()
+    while open_ends:
+        messages = reader.consume(_CHUNK, timeout=1.0)
+        if messages:
+            heard = time.monotonic()
+        elif time.monotonic() - heard > SILENCE:
+            raise BrokerUnreachable(
+                f"{topic} gave nothing for {SILENCE:g} s with partitions {sorted(open_ends)} "
+                "not read to their end; is the broker up?"
+            )
+        for message in messages:
+            number, offset, error = message.partition(), message.offset(), message.error()
+            if error is not None:
+                _judge(topic, error)
+                if error.code() == KafkaError._PARTITION_EOF and number in open_ends:
+                    # The end of a compacted log, or of one with transaction markers, holds no message.
+                    if offset is not None and offset >= open_ends[number]:
+                        del open_ends[number]
+                continue
+            if number not in open_ends or offset is None or number is None:
+                continue
+            if offset < open_ends[number]:
+                yield message
+            if offset + 1 >= open_ends[number]:
+                del open_ends[number]
+
+
+def _judge(topic: str, error: KafkaError) -> None:
+    """Let pass what librdkafka retries by itself; raise what it does not."""
+    passing = (KafkaError._PARTITION_EOF, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
+    if error.code() not in passing and not error.retriable():
+        raise BrokerUnreachable(f"{topic} cannot be read further: {error.str()}")

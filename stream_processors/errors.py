@@ -1,0 +1,35 @@
+"""Errors of the stream processors.
+
+TrackerError
+|-- InvalidSetting            an environment variable that cannot be used
+|-- TopicsUnusable            topics are missing, or cannot be made
+|-- DefinitionsUnavailable    the definitions topic could not be read to its end in time
+|-- BrokerUnreachable         a bounded read got no answer
+`-- RetentionExpired          a replay would begin after messages that are already deleted
+"""
+
+from __future__ import annotations
+
+
+class TrackerError(Exception):
+    """Base of everything that stops a worker or a replay; the message says what to do."""
+
+
+class InvalidSetting(TrackerError):
+    """The message names the variable, what it holds and what it may hold."""
+
+
+class TopicsUnusable(TrackerError):
+    """The message names each topic and what is wrong with it."""
+
+
+class DefinitionsUnavailable(TrackerError):
+    """A worker never begins without the definitions: it would park every bag."""
+
+
+class BrokerUnreachable(TrackerError):
+    """The message names the topic and how long the broker was silent."""
+
+
+class RetentionExpired(TrackerError):
+    """A graph rebuilt from the rest would be silently partial; names the first missing offset."""

@@ -1,0 +1,307 @@
+"""The ProvTracker of the paper (section IV) as pure functions: bags and documents in, facts out.
+
+`track` keeps no state: an event is self-contained, so no crash can lose a join and the order of
+arrival cannot matter (architecture section 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from headstream.schemas import identifiers as ids
+from headstream.schemas import vocabulary
+from headstream.schemas.definition import Definition
+from headstream.schemas.documents import Document
+from headstream.schemas.errors import MalformedMessage, SchemaError
+from headstream.schemas.events import (
+    IN,
+    NO_SCOPE,
+    OUT,
+    Bag,
+    Enclosing,
+    Event,
+    IterationBlock,
+    RunEnded,
+    RunStarted,
+    Scope,
+    StepEnded,
+    StepRef,
+    StepStarted,
+    ValuesAdded,
+    event_time,
+)
+from headstream.schemas.facts import DATE_TIME, DOUBLE, ID, INTEGER, STRING, TERM, Fact, Identified, Origin
+from headstream.schemas.values import AttributeValue
+from headstream.stream_processors.blocks import is_plain, plain_rows, rows
+from headstream.stream_processors.derive import Holdings, derive
+from headstream.stream_processors.identify import (
+    TYPE,
+    Node,
+    Occurrence,
+    Values,
+    context_facts,
+    duration,
+    held,
+    instant,
+    occurrence,
+)
+from headstream.stream_processors.join import CYCLE_ITERATION, Plan, StepPlan, join
+from headstream.stream_processors.prospective import document_facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """An event of a bag that cannot become facts, and why; the others of the bag still do."""
+
+    index: int
+    reason: str
+    error: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracked:
+    """What became of a bag."""
+
+    identified: Identified
+    rejected: tuple[Rejected, ...]
+
+
+def track(bag: Bag, definition: Definition | None, origin: Origin) -> Tracked:
+    """Join, identify and derive: the facts of every event of a bag, and the events that are refused."""
+    tracking = _Tracking(bag, join(bag.workflow, definition))
+    facts: list[Fact] = []
+    counts: list[int] = []
+    times: list[int] = []
+    rejected: list[Rejected] = []
+    for index, event in enumerate(bag.events):
+        try:
+            units = list(tracking.units(event))
+        except SchemaError as error:
+            rejected.append(
+                Rejected(
+                    index=index,
+                    reason="invalid-event",
+                    error=type(error).__name__,
+                    message=str(error),
+                )
+            )
+            continue
+        for unit, time in units:
+            facts.extend(unit)
+            counts.append(len(unit))
+            times.append(time)
+    if tracking.shared:
+        # Plan nodes and people that several events need: an entry of their own, so that an event
+        # which a store refuses takes nothing with it that another one needs.
+        shared = list(dict.fromkeys(tracking.shared))
+        facts[:0] = shared
+        counts.insert(0, len(shared))
+        times.insert(0, 0)
+    return Tracked(
+        identified=Identified(
+            workflow=bag.workflow,
+            execution=bag.execution,
+            origin=origin,
+            facts=tuple(facts),
+            counts=tuple(counts),
+            event_times=tuple(times),
+        ),
+        rejected=tuple(rejected),
+    )
+
+
+def describe(document: Document, origin: Origin) -> Identified:
+    """The facts of a published document; SchemaError says why it has none."""
+    facts = tuple(document_facts(document))
+    return Identified(
+        workflow=document.name if document.kind == "definition" else "",
+        execution="",
+        origin=origin,
+        facts=facts,
+        counts=(len(facts),),
+        event_times=(0,),
+    )
+
+
+Unit = tuple[list[Fact], int]
+
+
+class _Tracking:
+    """One bag on its way: the plan it is joined with and the shared facts its events need."""
+
+    def __init__(self, bag: Bag, plan: Plan) -> None:
+        self._bag = bag
+        self._plan = plan
+        self._run = ids.run(bag.workflow, bag.execution)
+        self.shared: list[Fact] = []
+
+    def units(self, event: Event) -> Iterator[Unit]:
+        """Facts of an event, in units that stand or fall together, each with its event time."""
+        if isinstance(event, IterationBlock):
+            yield from self._block(event)
+            return
+        time = event_time(event) or 0
+        match event:
+            case RunStarted() | RunEnded():
+                yield self._run_facts(event), time
+            case StepStarted() | StepEnded():
+                yield self._step_facts(event), time
+            case ValuesAdded():
+                yield self._added_facts(event), time
+
+    def _block(self, block: IterationBlock) -> Iterator[Unit]:
+        plan = self._plan.step(block.transformation)
+        if is_plain(block, plan):
+            self._plan_step(plan, cycle=True)
+            names = [(OUT, column.name) for column in block.columns]
+            if block.index_attribute is not None:
+                names.append((IN, block.index_attribute))
+            for direction, name in names:
+                self._plan_slot(plan, direction, name)
+            parent = block.parent
+            parent_iri = None if parent is None else self._place(parent).iri
+            yield from plain_rows(block, plan, self._bag.execution, self._run, parent_iri)
+            return
+        for row in rows(block):
+            yield self._step_facts(row), event_time(row) or 0
+
+    def _place(self, step: StepRef | None) -> Occurrence:
+        return occurrence(self._plan, self._bag.workflow, self._bag.execution, step)
+
+    def _run_facts(self, event: RunStarted | RunEnded) -> list[Fact]:
+        run = self._run
+        self._plan_workflow()
+        facts: list[Fact] = [(run, TYPE, TERM, name) for name in self._plan.run_types]
+        facts.append((run, "provml:wasDerivedFromWorkflow", ID, self._plan.iri))
+        if event.started is not None:
+            facts.append((run, "prov:startedAtTime", DATE_TIME, instant(event.started)))
+        if event.context is not None:
+            facts.extend(context_facts(run, event.context))
+        if isinstance(event, RunStarted):
+            if event.registered is not None:
+                facts.append((run, "provml:registeredAt", DATE_TIME, instant(event.registered)))
+            self._person(run, event.person, facts)
+            return facts
+        facts.extend(_ending(run, event.started, event.ended, event.outcome, event.error, event.output))
+        place = self._place(None)
+        nodes = self._values(place, OUT, event.values, facts)
+        facts.extend(derive(Holdings(used=(), generated=nodes, enclosing=(), ended=True)))
+        return facts
+
+    def _step_facts(self, event: StepStarted | StepEnded) -> list[Fact]:
+        place = self._place(event.step)
+        step, plan = place.iri, place.plan
+        self._plan_step(plan, cycle=event.cycle)
+        facts: list[Fact] = [(step, TYPE, TERM, name) for name in plan.types]
+        if event.cycle or plan.cycle:
+            facts.append((step, TYPE, TERM, CYCLE_ITERATION))
+        facts.append((step, "provml:wasDerivedFromDataTransformation", ID, plan.iri))
+        facts.append((step, "provml:wasMemberOfWorkflowExecution", ID, self._run))
+        if event.parent is not None:
+            facts.append((step, "provml:wasPartOf", ID, self._place(event.parent).iri))
+        if event.iteration is not None:
+            facts.append((step, "provml:iteration", INTEGER, str(event.iteration)))
+        if event.registered is not None:
+            facts.append((step, "provml:registeredAt", DATE_TIME, instant(event.registered)))
+        if event.started is not None:
+            facts.append((step, "prov:startedAtTime", DATE_TIME, instant(event.started)))
+        self._person(step, event.person, facts)
+        if event.context is not None:
+            facts.extend(context_facts(step, event.context))
+        ended = isinstance(event, StepEnded)
+        if isinstance(event, StepEnded):
+            facts.extend(_ending(step, event.started, event.ended, event.outcome, event.error, event.output))
+        self._hold(place, OUT if ended else IN, event.values, event.scope, facts, ended=ended)
+        return facts
+
+    def _added_facts(self, event: ValuesAdded) -> list[Fact]:
+        place = self._place(event.step)
+        facts: list[Fact] = []
+        self._hold(place, event.direction, event.values, event.scope, facts, ended=False)
+        return facts
+
+    def _hold(
+        self,
+        place: Occurrence,
+        direction: str,
+        values: tuple[AttributeValue, ...],
+        scope: Scope,
+        facts: list[Fact],
+        *,
+        ended: bool,
+    ) -> None:
+        """Add the facts of the values, and every edge that they and the scope justify."""
+        nodes = self._values(place, direction, values, facts)
+        if not nodes and scope is NO_SCOPE:
+            return
+        used = [node for holding in scope.used for node in held(holding, place, IN)]
+        generated = [node for holding in scope.generated for node in held(holding, place, OUT)]
+        (used if direction == IN else generated).extend(nodes)
+        enclosing = [node for outer in scope.enclosing for node in self._enclosing(outer)]
+        facts.extend(derive(Holdings(used=used, generated=generated, enclosing=enclosing, ended=ended)))
+
+    def _enclosing(self, outer: Enclosing) -> Iterator[Node]:
+        place = self._place(outer.step)
+        for holding in outer.used:
+            yield from held(holding, place, IN)
+
+    def _values(
+        self, place: Occurrence, direction: str, values: tuple[AttributeValue, ...], facts: list[Fact]
+    ) -> list[Node]:
+        named = Values(place, direction)
+        for value in values:
+            named.add(value)
+            self._plan_slot(place.plan, direction, value.name)
+        facts.extend(named.facts)
+        return named.nodes
+
+    def _person(self, subject: str, person: str | None, facts: list[Fact]) -> None:
+        if person is None:
+            return
+        iri = ids.person(person)
+        facts.append((subject, "prov:wasAssociatedWith", ID, iri))
+        self.shared.append((iri, TYPE, TERM, "provml:Person"))
+        self.shared.append((iri, "provml:name", STRING, person))
+
+    def _plan_workflow(self) -> None:
+        """Workflow node for a run without a definition (spec section 6.1)."""
+        if self._plan.definition is None:
+            self.shared.append((self._plan.iri, TYPE, TERM, "provml:Workflow"))
+            self.shared.append((self._plan.iri, "provml:name", STRING, self._plan.workflow))
+
+    def _plan_step(self, plan: StepPlan, *, cycle: bool) -> None:
+        if plan.declared or plan.name is None:
+            return
+        self._plan_workflow()
+        self.shared.append((self._plan.iri, "prov:hadMember", ID, plan.iri))
+        self.shared.append((plan.iri, TYPE, TERM, "provml:DataTransformation"))
+        self.shared.append((plan.iri, "provml:name", STRING, plan.name))
+        if cycle:
+            self.shared.append((plan.iri, TYPE, TERM, "provml:Cycle"))
+
+    def _plan_slot(self, plan: StepPlan, direction: str, name: str) -> None:
+        slot = plan.slot(direction, name)
+        if slot.declared:
+            return
+        predicate = "provml:hasInputAttribute" if direction == IN else "provml:hasOutputAttribute"
+        self.shared.append((slot.iri, TYPE, TERM, "provml:Attribute"))
+        self.shared.append((slot.iri, "provml:name", STRING, name))
+        if plan.name is not None:
+            self.shared.append((plan.iri, predicate, ID, slot.iri))
+
+
+def _ending(
+    subject: str, started: int | None, ended: int, outcome: str, error: str | None, output: str | None
+) -> Iterator[Fact]:
+    if outcome not in vocabulary.OUTCOMES:
+        raise MalformedMessage(f"outcome {outcome!r} is none of {', '.join(sorted(vocabulary.OUTCOMES))}")
+    yield subject, "prov:endedAtTime", DATE_TIME, instant(ended)
+    yield subject, "provml:outcome", STRING, outcome
+    if started is not None:
+        yield subject, "provml:durationSeconds", DOUBLE, duration(started, ended)
+    if error is not None:
+        yield subject, "provml:errorMessage", STRING, error
+    if output is not None:
+        yield subject, "provml:standardOutput", STRING, output

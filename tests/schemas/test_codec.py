@@ -1,0 +1,190 @@
+"""What goes over the wire comes back equal, and what is not whole is refused by name."""
+
+from __future__ import annotations
+
+import math
+from io import BytesIO
+
+import pytest
+from fastavro import schemaless_writer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstream.schemas import registry
+from headstream.schemas.codec import (
+    decode_bag,
+    decode_dead_letter,
+    decode_document,
+    decode_identified,
+    encode_bag,
+    encode_dead_letter,
+    encode_document,
+    encode_identified,
+)
+from headstream.schemas.documents import Document
+from headstream.schemas.errors import MalformedMessage, SchemaError, UnknownFraming, UnknownSchema
+from headstream.schemas.events import (
+    Bag,
+    Column,
+    Context,
+    Enclosing,
+    Event,
+    Holding,
+    IterationBlock,
+    RunEnded,
+    RunStarted,
+    Scope,
+    StepEnded,
+    StepRef,
+    StepStarted,
+    ValuesAdded,
+)
+from headstream.schemas.facts import DeadLetter, Identified, Origin
+from headstream.schemas.values import (
+    AttributeValue,
+    DictValue,
+    Instant,
+    Json,
+    ListValue,
+    Reference,
+    Value,
+)
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+maybe = st.none() | text
+longs = st.integers(-(2**63), 2**63 - 1)
+references = st.builds(Reference, text=text, store=maybe, version=maybe, checksum=maybe)
+scalars = (
+    st.booleans()
+    | st.integers(-(2**80), 2**80)
+    | st.floats(allow_nan=False)
+    | text
+    | st.builds(Json, text)
+    | st.builds(Instant, longs)
+    | references
+)
+values: st.SearchStrategy[Value] = st.recursive(
+    scalars,
+    lambda inner: (
+        st.builds(ListValue, st.lists(inner, max_size=3).map(tuple))
+        | st.builds(DictValue, st.lists(st.tuples(text, inner), max_size=3).map(tuple))
+    ),
+    max_leaves=5,
+)
+attributes = st.lists(st.builds(AttributeValue, text, values, maybe, maybe), max_size=3).map(tuple)
+steps = st.builds(StepRef, text, text)
+holdings = st.lists(st.builds(Holding, maybe, st.none() | references), max_size=2).map(tuple)
+enclosings = st.lists(st.builds(Enclosing, steps, holdings), max_size=2).map(tuple)
+scopes = st.builds(Scope, holdings, holdings, enclosings)
+contexts = st.none() | st.builds(Context, cluster=maybe, hosts=st.lists(text, max_size=2).map(tuple))
+times = st.none() | longs
+
+
+@st.composite
+def blocks(draw: st.DrawFn) -> IterationBlock:
+    rows = draw(st.integers(0, 4))
+    column = lambda kind: draw(st.lists(kind, min_size=rows, max_size=rows).map(tuple))  # noqa: E731
+    kinds = [st.floats(allow_nan=False), longs, values]
+    return IterationBlock(
+        transformation=draw(text),
+        parent=draw(st.none() | steps),
+        prefix=draw(text),
+        index_attribute=draw(maybe),
+        ordinals=column(longs),
+        index=column(longs),
+        started=column(longs),
+        ended=column(longs),
+        columns=tuple(Column(f"c{i}", column(kind)) for i, kind in enumerate(kinds)),
+        enclosing=draw(enclosings),
+    )
+
+
+common = {"step": steps, "parent": st.none() | steps, "cycle": st.booleans(), "iteration": times,
+          "registered": times, "started": times, "person": maybe, "values": attributes, "scope": scopes,
+          "context": contexts}  # fmt: skip
+events: st.SearchStrategy[Event] = st.one_of(
+    st.builds(RunStarted, started=times, registered=times, person=maybe, context=contexts),
+    st.builds(RunEnded, started=times, ended=longs, outcome=text, values=attributes, context=contexts),
+    st.builds(StepStarted, **common),
+    st.builds(StepEnded, ended=longs, outcome=text, error=maybe, output=maybe, **common),
+    st.builds(ValuesAdded, step=steps, direction=st.sampled_from(["in", "out"]), values=attributes,
+              at=times, scope=scopes),
+    blocks(),
+)  # fmt: skip
+
+
+@given(st.lists(events, max_size=3).map(tuple), text, maybe)
+def test_a_bag_comes_back_equal(events: tuple[Event, ...], name: str, definition: str | None) -> None:
+    bag = Bag(workflow=name, execution="e", events=events, definition=definition, producer="p", sequence=3)
+    assert decode_bag(encode_bag(bag)) == bag
+
+
+def test_special_floats_and_integers_of_any_size_come_back_exactly() -> None:
+    special = (math.nan, math.inf, -math.inf, -0.0, 2**63, -(2**63), 2**200, True)
+    values = tuple(AttributeValue(str(i), v) for i, v in enumerate(special))
+    event = ValuesAdded(step=StepRef("t", "0"), direction="in", values=values)
+    (back,) = decode_bag(encode_bag(Bag(workflow="w", execution="e", events=(event,)))).events
+    assert isinstance(back, ValuesAdded)
+    assert [repr(v.value) for v in back.values] == [repr(v) for v in special]
+
+
+BAG = encode_bag(
+    Bag(workflow="w", execution="e", events=(StepEnded(step=StepRef("t", "0"), ended=1, outcome="FINISHED"),))
+)
+
+
+@given(st.integers(0, len(BAG) - 1))
+def test_a_truncated_message_is_refused_and_never_half_read(length: int) -> None:
+    with pytest.raises(SchemaError):
+        decode_bag(BAG[:length])
+
+
+@given(st.binary(min_size=1, max_size=20))
+def test_bytes_after_the_end_are_refused(tail: bytes) -> None:
+    with pytest.raises(MalformedMessage, match="follow the end"):
+        decode_bag(BAG + tail)
+
+
+@given(st.binary(max_size=60))
+def test_garbage_is_refused_with_an_error_of_ours(data: bytes) -> None:
+    with pytest.raises(UnknownFraming):
+        decode_bag(b"\x00" + data)
+    with pytest.raises(SchemaError):
+        decode_bag(BAG[:10] + data + b"\xff")
+
+
+def test_an_unknown_fingerprint_says_what_to_do() -> None:
+    with pytest.raises(UnknownSchema, match="upgrade this reader"):
+        decode_bag(BAG[:2] + b"12345678" + BAG[10:])
+
+
+def test_a_document_and_a_dead_letter_come_back_equal() -> None:
+    document = Document(kind="store", name="gpfs1", body="{}")
+    assert decode_document(encode_document(document)) == document
+    letter = DeadLetter(
+        origin=Origin(topic="t", partition=1, offset=2), key=b"k", value=b"\x00", stage="tracker",
+        reason="malformed", error="MalformedMessage", message="m", at=5,
+    )  # fmt: skip
+    assert decode_dead_letter(encode_dead_letter(letter)) == letter
+
+
+FACTS = Identified(
+    workflow="w", execution="e", origin=Origin(topic="t", partition=0, offset=9),
+    facts=(("wf/w", "rdf:type", "term", "provml:Workflow"), ("wf/w", "provml:name", "string", "w")),
+    counts=(1, 1), event_times=(0, 7),
+)  # fmt: skip
+
+
+def test_identified_facts_come_back_equal() -> None:
+    assert decode_identified(encode_identified(FACTS)) == FACTS
+
+
+def test_identified_columns_that_disagree_are_refused() -> None:
+    record = {
+        "workflow": "w", "execution": "e", "origin": {"topic": "t", "partition": 0, "offset": 0},
+        "counts": [1], "event_times": [0], "subjects": ["s"], "predicates": [], "kinds": [], "objects": [],
+    }  # fmt: skip
+    out = BytesIO()
+    schemaless_writer(out, registry.current("identified").parsed, record)
+    with pytest.raises(MalformedMessage, match="agree in length"):
+        decode_identified(b"\xc3\x01" + registry.current("identified").fingerprint + out.getvalue())
