@@ -59,9 +59,7 @@ def from_headers(
     found = _texts(headers)
     try:
         return DeadLetter(
-            origin=Origin(
-                topic=found[TOPIC], partition=int(found[PARTITION]), offset=int(found[OFFSET])
-            ),
+            origin=Origin(topic=found[TOPIC], partition=int(found[PARTITION]), offset=int(found[OFFSET])),
             key=key or b"",
             value=value or b"",
             stage=found[STAGE],

@@ -91,8 +91,9 @@ def plain_rows(
 ) -> Iterator[tuple[list[Fact], int]]:
     """Facts and end time of each row of a block that `is_plain`."""
     dt = f"{ids.enc(plan.workflow)}/{ids.enc(execution)}/{ids.enc(block.transformation)}/"
-    before = dt + (ids.enc(block.prefix) if block.prefix else "")
-    after = ids.enc(block.suffix) if block.suffix else ""
+    # A whole task id is never empty, "." or "~", which `enc` treats apart; the digit stands in for its number.
+    before = dt + ids.enc(block.prefix + "0")[:-1]
+    after = ids.enc("0" + block.suffix)[1:]
     types = (*plan.types, CYCLE_ITERATION)
     index_slot = None if block.index_attribute is None else plan.slot(IN, block.index_attribute)
     index_name = "" if block.index_attribute is None else ids.enc(block.index_attribute)
