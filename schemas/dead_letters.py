@@ -7,13 +7,17 @@ attempts, so that a second refusal says that it is the second.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from headstream.schemas.errors import MalformedMessage
 from headstream.schemas.facts import DeadLetter, Origin
 
 Headers = list[tuple[str, bytes]]
+
+# As the clients of Kafka hand them over.
+_Value = str | bytes | None
+AnyHeaders = Mapping[str, _Value] | Iterable[tuple[str, _Value]] | None
 
 TOPIC: Final = "headstream.topic"
 PARTITION: Final = "headstream.partition"
@@ -52,9 +56,7 @@ def to_headers(letter: DeadLetter, definition: str | None = None) -> Headers:
     return [(name, text.encode("utf-8", "replace")) for name, text in texts]
 
 
-def from_headers(
-    headers: Iterable[tuple[str, bytes | None]] | None, *, key: bytes | None, value: bytes | None
-) -> DeadLetter:
+def from_headers(headers: AnyHeaders, *, key: bytes | None, value: bytes | None) -> DeadLetter:
     """Read a dead letter; MalformedMessage if a header is missing or is no number where it must be."""
     found = _texts(headers)
     try:
@@ -75,7 +77,7 @@ def from_headers(
         raise MalformedMessage(f"a dead letter with a header that is no number: {error}") from error
 
 
-def definition_of(headers: Iterable[tuple[str, bytes | None]] | None) -> str | None:
+def definition_of(headers: AnyHeaders) -> str | None:
     """The definition that a parked bag waits for; None for any other message."""
     found = _texts(headers)
     return found.get(DEFINITION) if found.get(REASON) == DEFINITION_MISSING else None
@@ -86,11 +88,15 @@ def redrive_headers(letter: DeadLetter) -> Headers:
     return [(ATTEMPT, str(letter.attempt).encode())]
 
 
-def attempts(headers: Sequence[tuple[str, bytes | None]] | None) -> int:
+def attempts(headers: AnyHeaders) -> int:
     """How often this message was refused before: 0 unless it is a dead letter sent again."""
     text = _texts(headers).get(ATTEMPT, "")
     return int(text) if text.isascii() and text.isdigit() else 0
 
 
-def _texts(headers: Iterable[tuple[str, bytes | None]] | None) -> dict[str, str]:
-    return {name: (value or b"").decode("utf-8", "replace") for name, value in headers or ()}
+def _texts(headers: AnyHeaders) -> dict[str, str]:
+    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+    return {
+        name: value if isinstance(value, str) else (value or b"").decode("utf-8", "replace")
+        for name, value in pairs
+    }

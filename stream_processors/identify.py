@@ -149,8 +149,11 @@ def reference_iri(reference: Reference, slot: Slot | None) -> str:
 
 
 def as_declared(value: Value, slot: Slot) -> Value:
-    """Plain text in a slot that is declared to hold references is a reference (spec section 6.1)."""
-    if slot.reference_kind is not None and isinstance(value, str):
+    """Plain text in a slot that is declared to hold references is a reference (spec section 6.1).
+
+    Blank text stays text: as a reference it would chain every step that had nothing to name.
+    """
+    if slot.reference_kind is not None and isinstance(value, str) and value.strip():
         return Reference(text=value, kind=slot.reference_kind)
     return value
 

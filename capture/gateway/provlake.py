@@ -1,0 +1,287 @@
+"""ProvLake client messages (provlake 0.2.982 and older) into capture events: spec sections 6 and 9.
+
+Pure and incremental: a `Translator` sees the messages of a run in order and keeps the scope that
+our own client would have sent. A message that cannot be read is a `Rejected`, never an exception.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from headstream.capture.gateway import wire
+from headstream.capture.gateway.errors import MessageRefused
+from headstream.capture.gateway.markers import Catalogue, coerce
+from headstream.capture.gateway.messages import (
+    WORKFLOW,
+    Envelope,
+    RunMessage,
+    StepMessage,
+    read_envelope,
+    read_run,
+    read_step,
+)
+from headstream.capture.gateway.scope import RunScope
+from headstream.schemas.definition import Definition, Store, parse_store
+from headstream.schemas.errors import InvalidDefinition
+from headstream.schemas.events import (
+    OUT,
+    Bag,
+    Event,
+    RunEnded,
+    RunStarted,
+    Scope,
+    StepEnded,
+    StepRef,
+    StepStarted,
+    ValuesAdded,
+)
+from headstream.schemas.values import AttributeValue
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Translated:
+    """The events of one message. `stores` are those that an old client declares at the start of a run."""
+
+    workflow: str
+    execution: str
+    events: tuple[Event, ...]
+    stores: tuple[Store, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """A message (or line of a log file) that cannot be translated: a stable reason, and what was wrong."""
+
+    reason: str
+    message: str
+    source: Any = None
+
+
+class Translator:
+    """Translates the messages of any number of runs; those of one run must come in their order.
+
+    Remembers the steps of each run until `forget`; a message that is rejected leaves no trace.
+    """
+
+    def __init__(self, definitions: Iterable[Definition] = (), stores: Iterable[Store] = ()) -> None:
+        self._definitions = {definition.workflow: definition for definition in definitions}
+        self._stores = {store.id: store for store in stores}
+        self._catalogues: dict[str, Catalogue] = {}
+        self._runs: dict[tuple[str, str], RunScope] = {}
+
+    def learn(self, content: Definition | Store) -> None:
+        """Use a definition or a store from now on, in place of one with the same name."""
+        if isinstance(content, Definition):
+            self._definitions[content.workflow] = content
+        else:
+            self._stores[content.id] = content
+        self._catalogues.clear()
+
+    def definition_hash(self, workflow: str) -> str | None:
+        """Content hash of the definition that this workflow has now, as a bag names it."""
+        definition = self._definitions.get(workflow)
+        return None if definition is None else definition.content_hash
+
+    @property
+    def runs(self) -> tuple[tuple[str, str], ...]:
+        """The (workflow, execution) that are remembered, the first seen first."""
+        return tuple(self._runs)
+
+    def forget(self, workflow: str, execution: str) -> None:
+        """Drop what is remembered of a run: steps that come later will know nothing around them."""
+        self._runs.pop((workflow, execution), None)
+
+    def translate(self, message: object) -> Translated | Rejected:
+        """The events that one message says. Never raises; the same message again says the same."""
+        if isinstance(message, Rejected):  # an unreadable line, passed on by `read_log`
+            return message
+        try:
+            envelope = read_envelope(message)
+            if envelope.act == WORKFLOW:
+                return self._run(envelope, read_run(envelope))
+            return self._step(envelope, read_step(envelope))
+        except MessageRefused as error:
+            return Rejected(reason=error.reason, message=str(error), source=message)
+
+    def _run(self, envelope: Envelope, message: RunMessage) -> Translated:
+        event: Event
+        if message.ended is None:
+            event = RunStarted(started=message.started, person=message.person, context=message.context)
+        else:
+            event = RunEnded(
+                started=message.started,
+                ended=message.ended,
+                outcome=message.outcome,
+                error=message.error,
+                output=message.output,
+                values=self._values(envelope.workflow, None, OUT, message.values),
+                context=message.context,
+            )
+        stores = _declared_stores(message.configuration)
+        for store in stores:
+            if store.id not in self._stores:
+                self.learn(store)
+        self._runs.setdefault((envelope.workflow, envelope.execution), RunScope())
+        return Translated(
+            workflow=envelope.workflow, execution=envelope.execution, events=(event,), stores=stores
+        )
+
+    def _step(self, envelope: Envelope, message: StepMessage) -> Translated:
+        # Nothing is refused any more, so what is remembered and what is said agree.
+        run = (envelope.workflow, envelope.execution)
+        # Nobody begins the run that stands for "no run", so its first step does.
+        begin = (RunStarted(started=None),) if envelope.is_global and run not in self._runs else ()
+        around = self._runs.setdefault(run, RunScope())
+        definition = self._definitions.get(envelope.workflow)
+        values = self._values(
+            envelope.workflow, message.step.transformation, message.direction, message.values
+        )
+        parent = around.place(message.step, message.started, message.named_parent, definition)
+        scope = around.around(message.step, message.direction, values, definition)
+        event = _step_event(message, parent, values, scope)
+        return Translated(workflow=envelope.workflow, execution=envelope.execution, events=(*begin, event))
+
+    def _values(
+        self, workflow: str, transformation: str | None, direction: str, values: Mapping[str, Any]
+    ) -> tuple[AttributeValue, ...]:
+        definition = self._definitions.get(workflow)
+        planned = definition.transformation(transformation) if definition and transformation else None
+        catalogue = self._catalogue(workflow)
+        return tuple(
+            coerce(name, value, planned.attribute(direction, name) if planned else None, catalogue)
+            for name, value in values.items()
+        )
+
+    def _catalogue(self, workflow: str) -> Catalogue:
+        found = self._catalogues.get(workflow)
+        if found is None:
+            definition = self._definitions.get(workflow)
+            planned = () if definition is None else definition.stores
+            found = self._catalogues[workflow] = Catalogue.of([*planned, *self._stores.values()])
+        return found
+
+
+def translate_all(
+    messages: Iterable[object],
+    definitions: Iterable[Definition] = (),
+    stores: Iterable[Store] = (),
+    *,
+    bag_size: int = 50,
+    producer: str = "provlake",
+    on_rejected: Callable[[Rejected], object] | None = None,
+) -> Iterator[Bag]:
+    """Bags of consecutive events of one run, in the order of the messages.
+
+    Each rejected message is given to `on_rejected`; without one it is logged as a warning.
+    """
+    translator = Translator(definitions, stores)
+    refuse = on_rejected or _warn
+    sequence = 0
+    run: tuple[str, str] | None = None
+    events: list[Event] = []
+
+    def bag() -> Bag:
+        assert run is not None
+        return Bag(
+            workflow=run[0],
+            execution=run[1],
+            events=tuple(events),
+            definition=translator.definition_hash(run[0]),
+            producer=producer,
+            sequence=sequence,
+        )
+
+    for message in messages:
+        translated = translator.translate(message)
+        if isinstance(translated, Rejected):
+            refuse(translated)
+            continue
+        belongs = run == (translated.workflow, translated.execution)
+        if events and not (belongs and len(events) + len(translated.events) <= bag_size):
+            yield bag()
+            sequence += 1
+            events = []
+        run = (translated.workflow, translated.execution)
+        events += translated.events
+    if events:
+        yield bag()
+
+
+def read_log(lines: Iterable[str]) -> Iterator[Any]:
+    """The messages of a client's log file: each line is a bag (a JSON array, maybe `[]`) or one message.
+
+    A line that is not JSON, such as the last one of a process that was killed, comes as `Rejected`.
+    Lines are repeated by some clients; what comes of it is the same.
+    """
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            read = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            yield Rejected(reason="not-json", message=f"line {number} is not JSON: {error}", source=line)
+            continue
+        if isinstance(read, list):
+            yield from read
+        else:
+            yield read
+
+
+def _step_event(
+    message: StepMessage, parent: StepRef | None, values: tuple[AttributeValue, ...], scope: Scope
+) -> Event:
+    if message.extends:
+        return ValuesAdded(
+            step=message.step, direction=message.direction, values=values, at=message.ended, scope=scope
+        )
+    if message.ended is None:
+        return StepStarted(
+            step=message.step,
+            parent=parent,
+            cycle=message.cycle,
+            iteration=message.iteration,
+            registered=message.registered,
+            started=message.started,
+            person=message.person,
+            values=values,
+            scope=scope,
+            context=message.context,
+        )
+    return StepEnded(
+        step=message.step,
+        ended=message.ended,
+        outcome=message.outcome,
+        parent=parent,
+        cycle=message.cycle,
+        iteration=message.iteration,
+        registered=message.registered,
+        started=message.started,
+        person=message.person,
+        error=message.error,
+        output=message.output,
+        values=values,
+        scope=scope,
+        context=message.context,
+    )
+
+
+def _declared_stores(configuration: Any) -> tuple[Store, ...]:
+    """Stores under `configuration.storages`; one that breaks a rule stays in the run's metadata only."""
+    storages = configuration.get("storages") if isinstance(configuration, Mapping) else None
+    found = []
+    for key, body in storages.items() if isinstance(storages, Mapping) else ():
+        try:
+            found.append(parse_store({"id": key, **wire.mapping(body, "a store")}))
+        except (InvalidDefinition, MessageRefused):
+            continue
+    return tuple(found)
+
+
+def _warn(rejected: Rejected) -> None:
+    log.warning("message rejected", extra={"reason": rejected.reason, "problem": rejected.message})

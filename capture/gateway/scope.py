@@ -1,0 +1,112 @@
+"""What is known around the steps of one run, message by message (spec sections 6.2 and 6.3).
+
+The ProvLake protocol says little about nesting, but its messages come in order: this keeps who
+encloses whom and what each step holds, so that every event can carry its own scope.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from headstream.schemas.definition import Definition
+from headstream.schemas.events import IN, NO_SCOPE, Enclosing, Holding, Scope, StepRef
+from headstream.schemas.values import AttributeValue, DictValue, ListValue, Reference, references
+
+
+def holdings(values: Iterable[AttributeValue]) -> tuple[Holding, ...]:
+    """What holding these values means: each by its attribute, and every reference nested in it."""
+    found: dict[Holding, None] = {}
+    for value in values:
+        match value.value:
+            case Reference() as reference:
+                found[Holding(value.name, reference)] = None
+            case ListValue() | DictValue() as collection:
+                found[Holding(value.name)] = None
+                found |= {Holding(None, reference): None for reference in references(collection)}
+            case _:
+                found[Holding(value.name)] = None
+    return tuple(found)
+
+
+@dataclass(slots=True)
+class _Step:
+    """One step as far as it is known. The dictionaries are ordered sets."""
+
+    ref: StepRef
+    started: int | None = None
+    parent: StepRef | None = None
+    used: dict[Holding, None] = field(default_factory=dict)
+    generated: dict[Holding, None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class RunScope:
+    """The steps of one run, seen so far."""
+
+    _steps: dict[StepRef, _Step] = field(default_factory=dict)
+    # Starts by transformation, in the order of time; the number keeps the order of arrival among equals.
+    _starts: dict[str, list[tuple[int, int, StepRef]]] = field(default_factory=dict)
+    _arrivals: int = 0
+
+    def place(
+        self, ref: StepRef, started: int | None, named: StepRef | None, definition: Definition | None
+    ) -> StepRef | None:
+        """Note that a step exists (and has started); return the step that encloses it, if known.
+
+        A parent that the message names counts; else the planned nesting decides, once, and later
+        messages of the step repeat that answer.
+        """
+        step = self._steps.get(ref)
+        if step is None:
+            step = self._steps[ref] = _Step(ref)
+        if started is not None and started != step.started:
+            step.started = started
+            self._arrivals += 1
+            insort(self._starts.setdefault(ref.transformation, []), (started, self._arrivals, ref))
+        if named is not None and named != ref:
+            step.parent = named
+        return self._link(step, definition)
+
+    def around(
+        self, ref: StepRef, direction: str, values: tuple[AttributeValue, ...], definition: Definition | None
+    ) -> Scope:
+        """The scope of an event of a placed step with these values; then the values belong to the step."""
+        step = self._steps[ref]
+        own = dict.fromkeys(holdings(values))
+        used, generated = (own, {}) if direction == IN else ({}, own)
+        scope = Scope(
+            # A message that is sent twice gives the same event twice: its own values are no scope of it.
+            used=tuple(holding for holding in step.used if holding not in used),
+            generated=tuple(holding for holding in step.generated if holding not in generated),
+            enclosing=tuple(self._enclosing(step, definition)),
+        )
+        step.used |= used
+        step.generated |= generated
+        return NO_SCOPE if scope == NO_SCOPE else scope
+
+    def _link(self, step: _Step, definition: Definition | None) -> StepRef | None:
+        """The parent of a step: the latest start of its planned parent that is not after its own.
+
+        The rule of the update 01-link-parents: same run, needs the step's own start, and never
+        changes a parent that is known. Of two that start at the same instant, the last heard of counts.
+        """
+        if step.parent is None and step.started is not None and definition is not None:
+            transformation = definition.transformation(step.ref.transformation)
+            if transformation is not None and transformation.parent is not None:
+                starts = self._starts.get(transformation.parent, [])
+                position = bisect_right(starts, step.started, key=lambda start: start[0])
+                if position:
+                    step.parent = starts[position - 1][2]
+        return step.parent
+
+    def _enclosing(self, step: _Step, definition: Definition | None) -> Iterable[Enclosing]:
+        """The parent, its parent, and so on, each with what it had used by now; ends if it goes round."""
+        seen = {step.ref}
+        outer = step.parent
+        while outer is not None and outer not in seen:
+            seen.add(outer)
+            known = self._steps.get(outer)
+            yield Enclosing(outer, () if known is None else tuple(known.used))
+            outer = None if known is None else self._link(known, definition)

@@ -1,0 +1,1 @@
+"""Real Kafka and Blazegraph (and headstream's own processes) on one machine, without containers."""
