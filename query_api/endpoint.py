@@ -1,0 +1,241 @@
+"""Ask a SPARQL 1.1 endpoint over HTTP: Blazegraph with its cancellation, or any other."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from dataclasses import replace
+from enum import Enum
+from urllib.parse import urlsplit
+
+import httpx
+import pyoxigraph
+from pyoxigraph import QueryBoolean, QueryResultsFormat, RdfFormat
+
+from headstream.query_api.deadline import DeadlinePassed, within
+from headstream.query_api.errors import (
+    IncompleteAnswer,
+    StoreError,
+    StoreRefused,
+    StoreTimeout,
+    StoreUnavailable,
+)
+from headstream.query_api.guard import Form
+from headstream.query_api.store import Answer, Graph, Limits, Row, Table, Truth, size_of, timed_out
+from headstream.query_api.tokens import Kind, tokens
+
+log = logging.getLogger(__name__)
+
+JSON = "application/sparql-results+json"
+N_TRIPLES = "application/n-triples"
+HINT = "http://www.bigdata.com/queryHints#"
+_CUT_BY_STORE = ("TimeoutException", "CancellationException", "InterruptedException")
+_GRAPH_COLUMNS = ("subject", "predicate", "object")
+
+
+class Dialect(Enum):
+    """What can be relied on beyond SPARQL 1.1."""
+
+    SPARQL = "sparql"
+    BLAZEGRAPH = "blazegraph"
+
+
+class SparqlEndpoint:
+    """A read-only client of one endpoint; safe from any thread.
+
+    A Blazegraph is told to refuse writes, to stop at the deadline, and to cancel a query that nobody waits
+    for. Error bodies of the store never leave this module: they hold stack traces.
+    """
+
+    def __init__(self, url: str, *, dialect: Dialect | None = None) -> None:
+        self.url = url
+        self.dialect = dialect or guess_dialect(url)
+        # No proxies from the environment: the store is near, and its data are nobody else's.
+        self._client = httpx.Client(trust_env=False, follow_redirects=False)
+
+    def query(self, text: str, *, form: Form, limits: Limits, best_as_written: bool = False) -> Answer:
+        """See QueryStore."""
+        blazegraph = self.dialect is Dialect.BLAZEGRAPH
+        query_id = str(uuid.uuid4())
+        sent = in_written_order(text) if blazegraph and best_as_written else text
+        try:
+            return within(limits.seconds, lambda stop: self._ask(sent, form, limits, query_id, stop))
+        except DeadlinePassed:
+            self._cancel(query_id)
+            raise timed_out(limits) from None
+        except (StoreTimeout, IncompleteAnswer):
+            self._cancel(query_id)
+            raise
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _ask(self, text: str, form: Form, limits: Limits, query_id: str, stop: threading.Event) -> Answer:
+        fields = {"query": text}
+        headers = {"Accept": self._accept(form), "Accept-Encoding": "identity"}
+        if self.dialect is Dialect.BLAZEGRAPH:
+            fields["queryId"] = query_id
+            headers["X-BIGDATA-READ-ONLY"] = "yes"
+            # A backstop: at the deadline itself the query is cancelled from here.
+            headers["X-BIGDATA-MAX-QUERY-MILLIS"] = str(int(limits.seconds * 1000) + 1000)
+        timeout = httpx.Timeout(limits.seconds, connect=min(5.0, limits.seconds))
+        try:
+            with self._client.stream(
+                "POST", self.url, data=fields, headers=headers, timeout=timeout
+            ) as answer:
+                if answer.status_code != 200:
+                    raise self._failure(answer, limits)
+                body, cut = _read(answer, limits, stop)
+                content_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        except (httpx.ConnectError, httpx.ConnectTimeout) as unreachable:
+            raise self._unreachable(unreachable) from unreachable
+        except httpx.TimeoutException:
+            raise timed_out(limits) from None
+        except httpx.HTTPError as broken:
+            raise self._incomplete(type(broken).__name__) from broken
+        if cut:
+            self._cancel(query_id)
+        return self._parse(body, content_type, form, limits, cut)
+
+    def _accept(self, form: Form) -> str:
+        # Blazegraph answers CONSTRUCT in the JSON of tables too, whose end is a closing brace: a cut
+        # answer shows. N-Triples cut between two lines do not.
+        if form in (Form.SELECT, Form.ASK) or self.dialect is Dialect.BLAZEGRAPH:
+            return JSON
+        return N_TRIPLES
+
+    def _parse(self, body: bytes, content_type: str, form: Form, limits: Limits, cut: bool) -> Answer:
+        if content_type not in (JSON, "application/json", N_TRIPLES, "text/plain"):
+            raise StoreError(
+                f"{self.url} answered {content_type or 'no content type'!r} instead of SPARQL results",
+                remedy="check that HEADSTREAM_STORE_URL is a SPARQL endpoint",
+            )
+        if content_type in (N_TRIPLES, "text/plain"):
+            return self._graph(body, limits, cut)
+        table = self._table(body, limits, cut)
+        if isinstance(table, Truth) or form in (Form.SELECT, Form.ASK):
+            return table
+        return _graph_of(table)
+
+    def _table(self, body: bytes, limits: Limits, cut: bool) -> Table | Truth:
+        columns: tuple[str, ...] = ()
+        rows: list[Row] = []
+        whole = body.rstrip().endswith(b"}")
+        try:
+            found = pyoxigraph.parse_query_results(body, format=QueryResultsFormat.JSON)
+            if isinstance(found, QueryBoolean):
+                if not whole:
+                    raise self._incomplete("no closing brace")
+                return Truth(bool(found))
+            columns = tuple(variable.value for variable in found.variables)
+            size = 0
+            for solution in found:
+                row = tuple(solution)
+                size += size_of(row)
+                if len(rows) == limits.rows or size > limits.bytes:
+                    return Table(columns=columns, rows=tuple(rows), truncated=True)
+                rows.append(row)
+        except SyntaxError as broken:
+            if cut and columns:
+                return Table(columns=columns, rows=tuple(rows), truncated=True)
+            raise self._incomplete(str(broken)[:200]) from broken
+        if not whole:
+            raise self._incomplete("no closing brace")
+        return Table(columns=columns, rows=tuple(rows), truncated=cut)
+
+    def _graph(self, body: bytes, limits: Limits, cut: bool) -> Graph:
+        if cut:
+            body = body[: body.rfind(b"\n") + 1]
+        elif body.strip() and not body.endswith(b"\n"):
+            raise self._incomplete("the last line has no end")
+        triples: list[pyoxigraph.Triple] = []
+        try:
+            for quad in pyoxigraph.parse(body, format=RdfFormat.N_TRIPLES):
+                if len(triples) == limits.rows:
+                    return Graph(tuple(triples), truncated=True)
+                triples.append(quad.triple)
+        except SyntaxError as broken:
+            raise self._incomplete(str(broken)[:200]) from broken
+        return Graph(tuple(triples), truncated=cut)
+
+    def _failure(self, answer: httpx.Response, limits: Limits) -> StoreError:
+        body, _ = _read(answer, replace(limits, bytes=256 * 1024), threading.Event())
+        text = body.decode("utf-8", "replace")
+        if any(name in text for name in _CUT_BY_STORE):
+            return timed_out(limits)
+        # The first line only, and only here: the rest is a stack trace.
+        reason = next((line for line in text.splitlines() if "Exception" in line), "")[:300]
+        facts = {"status": answer.status_code, "reason": reason, "store": self.shown}
+        log.warning("store failed", extra=facts)
+        if answer.status_code in (502, 503):
+            return StoreUnavailable(f"{self.shown} answered {answer.status_code}", remedy="ask again later")
+        return StoreRefused(
+            f"{self.shown} answered {answer.status_code} to a query that is legal SPARQL 1.1",
+            remedy="see the log of the API and of the store",
+        )
+
+    @property
+    def shown(self) -> str:
+        """The URL without what may be a password."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+    def _unreachable(self, error: Exception) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"no store answers at {self.shown}: {type(error).__name__}",
+            remedy="start it, or set HEADSTREAM_STORE_URL",
+        )
+
+    def _incomplete(self, how: str) -> IncompleteAnswer:
+        return IncompleteAnswer(
+            f"the answer of {self.shown} was cut off ({how})",
+            remedy="ask again; if it stays, see the store's log",
+        )
+
+    def _cancel(self, query_id: str) -> None:
+        """Tell Blazegraph to stop a query that nobody waits for; its own deadline is the backstop."""
+        if self.dialect is not Dialect.BLAZEGRAPH:
+            return
+        try:
+            self._client.post(
+                self.url, params={"cancelQuery": "", "queryId": query_id}, timeout=httpx.Timeout(0.8)
+            )
+        except httpx.HTTPError as failed:
+            log.warning("cancel failed", extra={"query": query_id, "error": type(failed).__name__})
+
+
+def guess_dialect(url: str) -> Dialect:
+    """Tell Blazegraph by the paths that it serves, such as `/blazegraph/namespace/x/sparql`."""
+    path = urlsplit(url).path
+    known = ("/blazegraph/", "/bigdata/", "/namespace/")
+    return Dialect.BLAZEGRAPH if any(part in path for part in known) else Dialect.SPARQL
+
+
+def in_written_order(text: str) -> str:
+    """Tell Blazegraph to run the patterns in the order in which they are written (spec section 10)."""
+    cut = tokens(text)
+    for index, token in enumerate(cut[:-1]):
+        if token.kind is Kind.WORD and token.text.upper() == "WHERE" and cut[index + 1].text == "{":
+            at = cut[index + 1].end
+            return f'PREFIX hint: <{HINT}>\n{text[:at]}\n  hint:Query hint:optimizer "None" .{text[at:]}'
+    return text
+
+
+def _read(answer: httpx.Response, limits: Limits, stop: threading.Event) -> tuple[bytes, bool]:
+    """Read the body up to the bytes allowed; the flag says that there was more."""
+    body = bytearray()
+    for chunk in answer.iter_bytes(65536):
+        body += chunk
+        if len(body) > limits.bytes:
+            return bytes(body[: limits.bytes]), True
+        if stop.is_set():
+            break  # Nobody waits for the answer any more.
+    return bytes(body), False
+
+
+def _graph_of(table: Table) -> Graph:
+    at = [table.columns.index(name) for name in _GRAPH_COLUMNS]
+    triples = tuple(pyoxigraph.Triple(*(row[i] for i in at)) for row in table.rows)  # type: ignore[arg-type]
+    return Graph(triples, truncated=table.truncated)

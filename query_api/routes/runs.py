@@ -1,0 +1,74 @@
+"""Runs over HTTP: which there are, and how they stand."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import unquote
+
+from fastapi import APIRouter, Query, Request
+
+from headstream.query_api import runs
+from headstream.query_api.context import Context
+from headstream.query_api.errors import UnknownRun
+from headstream.query_api.problems import STORE, described
+
+PATH = "/api/v1/runs"
+Status = Annotated[
+    str | None,
+    Query(pattern="^(GENERATED|RUNNING|FINISHED|ERRORED)$", description="only runs of this status"),
+]
+Workflow = Annotated[str | None, Query(description="only runs of this workflow")]
+
+
+def router(context: Context) -> APIRouter:
+    """Make the routes of runs."""
+    routes = APIRouter(tags=["runs"])
+
+    @routes.get(
+        PATH,
+        summary="Runs, latest start first, with their status",
+        responses=described(401, 421, 422, *STORE),
+    )
+    def list_runs(workflow: Workflow = None, status: Status = None) -> dict[str, Any]:
+        with context.answering("runs"):
+            found, truncated = runs.list_runs(
+                context.store,
+                base_iri=context.settings.base_iri,
+                limits=context.limits,
+                workflow=workflow,
+            )
+        if truncated:
+            context.metrics.truncated.labels(question="runs").inc()
+        kept = [run for run in found if status in (None, run["status"])]
+        return {"runs": kept, "truncated": truncated}
+
+    @routes.get(
+        f"{PATH}/{{workflow}}/{{execution}}",
+        summary="One run: its status, its facts, its steps by transformation",
+        responses=described(401, 404, 421, 422, *STORE),
+    )
+    def one_run(workflow: str, execution: str) -> dict[str, Any]:
+        return _one(context, workflow, execution)
+
+    @routes.get(f"{PATH}/{{rest:path}}", include_in_schema=False)
+    def one_run_with_slashes(rest: str, request: Request) -> dict[str, Any]:
+        # A name with %2F in it reaches us with a plain slash; the raw path still has both apart.
+        raw = request.scope.get("raw_path", b"").decode("ascii", "replace").partition("?")[0]
+        parts = raw.removeprefix(f"{PATH}/").split("/")
+        if len(parts) != 2:
+            raise UnknownRun(f"{rest[:200]!r} does not name a run", remedy=f"ask {PATH}/WORKFLOW/EXECUTION")
+        return _one(context, unquote(parts[0]), unquote(parts[1]))
+
+    return routes
+
+
+def _one(context: Context, workflow: str, execution: str) -> dict[str, Any]:
+    with context.answering("run"):
+        found = runs.one_run(
+            context.store, workflow, execution, base_iri=context.settings.base_iri, limits=context.limits
+        )
+    if found is None:
+        raise UnknownRun(
+            f"there is no run {execution[:100]!r} of workflow {workflow[:100]!r}", remedy=f"see {PATH}"
+        )
+    return found
