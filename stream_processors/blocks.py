@@ -91,7 +91,7 @@ def plain_rows(
 ) -> Iterator[tuple[list[Fact], int]]:
     """Facts and end time of each row of a block that `is_plain`."""
     dt = f"{ids.enc(plan.workflow)}/{ids.enc(execution)}/{ids.enc(block.transformation)}/"
-    # A whole task id is never empty, "." or "~", which `enc` treats apart; the digit stands in for its number.
+    # A whole task id is never empty, "." or "~", which `enc` treats apart; the digit stands for its number.
     before = dt + ids.enc(block.prefix + "0")[:-1]
     after = ids.enc("0" + block.suffix)[1:]
     types = (*plan.types, CYCLE_ITERATION)

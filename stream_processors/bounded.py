@@ -73,12 +73,12 @@ def read(reader: Consumer, topic: str, wanted: Mapping[int, Span]) -> Iterator[M
             number, offset, error = message.partition(), message.offset(), message.error()
             if error is not None:
                 _judge(topic, error)
-                if error.code() == KafkaError._PARTITION_EOF and number in open_ends:
-                    # The end of a compacted log, or of one with transaction markers, holds no message.
-                    if offset is not None and offset >= open_ends[number]:
-                        del open_ends[number]
-                continue
             if number not in open_ends or offset is None or number is None:
+                continue
+            if error is not None:
+                # The end of a compacted log, or of one with transaction markers, holds no message.
+                if error.code() == KafkaError._PARTITION_EOF and offset >= open_ends[number]:
+                    del open_ends[number]
                 continue
             if offset < open_ends[number]:
                 yield message

@@ -17,29 +17,16 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from headstream.schemas.codec import decode_document
 from headstream.schemas.definition import Definition
-from headstream.schemas.documents import DEFINITION, Document, content
 from headstream.schemas.errors import SchemaError
 from headstream.stream_processors import bounded
 from headstream.stream_processors.errors import BrokerUnreachable, DefinitionsUnavailable
+from headstream.stream_processors.handling import version_of
 from headstream.stream_processors.metrics import Metrics
 from headstream.stream_processors.settings import Settings
 
 log = logging.getLogger(__name__)
 
 _PAUSE = 0.5
-
-
-def definition_hashes(document: Document) -> tuple[Definition, frozenset[str]] | None:
-    """A definition and the hashes that bags may name it by; None for a document of another kind.
-
-    The hash of the body is one as well: should the normal form gain a key one day, the bags of
-    older clients still find what they were made with. Raises InvalidDefinition.
-    """
-    if document.kind != DEFINITION:
-        return None
-    definition = content(document)
-    assert isinstance(definition, Definition)
-    return definition, frozenset({document.content_hash, definition.content_hash})
 
 
 class DefinitionReader:
@@ -53,7 +40,10 @@ class DefinitionReader:
         self._asked: set[str] = set()
         self._changed = threading.Condition()
         self._stopping = threading.Event()
-        self._consumer: Consumer | None = None
+        # Asks for the end of the topic: a client that is waiting in `consume` answers nothing else
+        # (confluent-kafka 2.16).
+        self._asker: Consumer | None = None
+        self._asking = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="definitions", daemon=True)
 
     def start(self, timeout: float) -> None:
@@ -73,6 +63,10 @@ class DefinitionReader:
         """End the thread; safe to call twice."""
         self._stopping.set()
         self._thread.join(timeout=5.0)
+        with self._asking:
+            if self._asker is not None:
+                self._asker.close()
+            self._asker = None
 
     def get(self, content_hash: str | None) -> Definition | None:
         """The definition with this hash, if it has been read."""
@@ -84,18 +78,9 @@ class DefinitionReader:
         After True, every definition that the broker acknowledged before the call is known.
         """
         deadline = time.monotonic() + timeout
-        reader = self._consumer
-        if reader is None:
-            with self._changed:
-                self._changed.wait_for(lambda: self._consumer is not None, timeout)
-            reader = self._consumer
-        if reader is None:
-            return False
         try:
-            ends = bounded.spans(
-                reader, self._settings.topics.definitions, max(0.1, deadline - time.monotonic())
-            )
-        except (BrokerUnreachable, RuntimeError):  # RuntimeError: the consumer was closed meanwhile
+            ends = self._ends(timeout)
+        except BrokerUnreachable:
             return False
         return self._wait(
             lambda: all(self._positions.get(n, 0) >= span.high for n, span in ends.items()), deadline
@@ -114,6 +99,12 @@ class DefinitionReader:
         """Return when everything acknowledged before the call is known, however long that takes."""
         while not await asyncio.to_thread(self.catch_up, 5.0):
             await asyncio.sleep(_PAUSE)
+
+    def _ends(self, timeout: float) -> dict[int, bounded.Span]:
+        with self._asking:
+            if self._asker is None:
+                self._asker = bounded.consumer(self._settings)
+            return bounded.spans(self._asker, self._settings.topics.definitions, timeout)
 
     def _wait(self, condition: Callable[[], bool], deadline: float) -> bool:
         with self._changed:
@@ -135,14 +126,10 @@ class DefinitionReader:
             reader.assign([TopicPartition(topic, n, span.low) for n, span in spans.items()])
             with self._changed:
                 self._positions = {number: span.low for number, span in spans.items()}
-                self._consumer = reader
-                self._changed.notify_all()
             while not self._stopping.is_set():
-                messages = reader.consume(500, timeout=0.2)
-                if messages:
+                if messages := reader.consume(500, timeout=0.2):
                     self._take(messages)
         finally:
-            self._consumer = None
             reader.close()
 
     def _take(self, messages: list[Message]) -> None:
@@ -166,14 +153,13 @@ class DefinitionReader:
         if value is None:  # A tombstone: bags that name the version may still come.
             return
         try:
-            found = definition_hashes(decode_document(value))
+            version = version_of(decode_document(value))
         except SchemaError as error:
             log.warning(
                 "a document is skipped",
                 extra={"partition": partition, "offset": offset, "error": type(error).__name__},
             )
             return
-        if found is not None:
-            definition, hashes = found
-            for content_hash in hashes:
-                self._known.setdefault(content_hash, definition)
+        if version is not None:
+            for content_hash in version.hashes:
+                self._known.setdefault(content_hash, version.definition)

@@ -12,16 +12,16 @@ class Metrics:
         self.bags = Counter("headstream_tracker_bags", "Bags handled", registry=registry)
         self.events_in = Counter("headstream_tracker_events_in", "Capture events read", registry=registry)
         self.events_out = Counter(
-            "headstream_tracker_events_out", "Capture events identified", registry=registry
+            "headstream_tracker_events_out",
+            "Units of facts written: an event, a row of a block, or what several events share",
+            registry=registry,
         )
         self.facts_out = Counter("headstream_tracker_facts_out", "Facts written", registry=registry)
         self.documents = Counter("headstream_tracker_documents", "Documents described", registry=registry)
         self.dead_letters = Counter(
             "headstream_tracker_dead_letters", "Messages refused", ["reason"], registry=registry
         )
-        self.resent = Counter(
-            "headstream_tracker_resent_bags", "Parked bags sent again", registry=registry
-        )
+        self.resent = Counter("headstream_tracker_resent_bags", "Parked bags sent again", registry=registry)
         self.retries = Counter(
             "headstream_tracker_retries", "Batches tried again", ["step"], registry=registry
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
@@ -30,14 +31,18 @@ class Settings:
     events_retention_ms: int = -1
     identified_retention_ms: int = 7 * _DAY_MS
     dead_letters_retention_ms: int = 365 * _DAY_MS
-    # Bags taken at once, and how long to wait for more (measured: take(200), 0.05 s).
+    # Bags taken at once, and how long to wait for more.
     take: int = 200
     within: float = 0.05
     # How long a bag waits for a definition that nobody has seen, once for each hash.
     definition_wait: float = 2.0
+    # A worker that was killed keeps its partitions this long; Kafka allows 6 s at the least.
+    session_seconds: float = 10.0
     # A worker told to stop is gone after this, drained or not: what it drops comes again.
     drain_seconds: float = 8.0
     metrics_port: int | None = None
+    # Written once partitions are assigned: readiness for those who wait for it.
+    ready_file: Path | None = None
     log_level: str = "INFO"
     # Options of librdkafka for security; never shown, they hold passwords.
     security: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
@@ -68,8 +73,12 @@ class Settings:
             ),
             take=_whole(environ, "HEADSTREAM_TRACKER_TAKE", default.take, 1),
             definition_wait=_seconds(environ, "HEADSTREAM_DEFINITION_WAIT", default.definition_wait),
+            session_seconds=_seconds(environ, "HEADSTREAM_SESSION_SECONDS", default.session_seconds),
             drain_seconds=_seconds(environ, "HEADSTREAM_DRAIN_SECONDS", default.drain_seconds),
             metrics_port=_whole(environ, "HEADSTREAM_TRACKER_METRICS_PORT", 0, 0) or None,
+            ready_file=Path(environ["HEADSTREAM_READY_FILE"])
+            if environ.get("HEADSTREAM_READY_FILE")
+            else None,
             log_level=environ.get("HEADSTREAM_LOG_LEVEL", default.log_level).upper(),
             security=MappingProxyType(_security(environ)),
         )

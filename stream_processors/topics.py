@@ -9,10 +9,16 @@ dead-letters     delete, long: what was refused, until somebody has mended the c
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported, but not by __all__
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from headstream.stream_processors.errors import TopicsUnusable
 from headstream.stream_processors.settings import Settings
@@ -98,7 +104,10 @@ def check(settings: Settings) -> list[str]:
         if plan.name not in existing
     ]
     for plan in present:
-        problems += _problems(settings, plan, existing[plan.name], configs[plan.name])
+        if plan.name in configs:
+            problems += _problems(settings, plan, existing[plan.name], configs[plan.name])
+        else:
+            problems.append(f"The settings of {plan.name} cannot be read with this account.")
     return problems
 
 
@@ -124,10 +133,7 @@ def _problems(settings: Settings, plan: Plan, partitions: int, config: Mapping[s
                 f"{plan.name} is cut at {config['retention.bytes']} bytes a partition (retention.bytes): "
                 "what is older cannot be replayed."
             )
-    if (
-        plan.name == settings.topics.dead_letters
-        and int(config["max.message.bytes"]) < DEAD_LETTER_BYTES
-    ):
+    if plan.name == settings.topics.dead_letters and int(config["max.message.bytes"]) < DEAD_LETTER_BYTES:
         problems.append(
             f"{plan.name} takes messages of {config['max.message.bytes']} bytes at most, but needs "
             f"{DEAD_LETTER_BYTES}: a refused message of full size would not fit with its headers."
@@ -155,7 +161,8 @@ def _configs(admin: AdminClient, names: list[str]) -> dict[str, dict[str, str]]:
         return {}
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
     answers = admin.describe_configs(resources, request_timeout=_TIMEOUT)
-    return {
-        resource.name: {name: entry.value for name, entry in future.result().items()}
-        for resource, future in answers.items()
-    }
+    found = {}
+    for resource, future in answers.items():
+        with suppress(KafkaException):  # not allowed: the caller says so
+            found[resource.name] = {name: entry.value for name, entry in future.result().items()}
+    return found

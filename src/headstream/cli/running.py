@@ -1,0 +1,98 @@
+"""The commands that run one service each: tracker, sink, api, embedded, ship, topics."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import Annotated
+
+import typer
+
+from headstream.cli.telling import Data, places, tell
+from headstream.errors import CommandError
+
+
+def register(app: typer.Typer) -> None:
+    for command in (tracker, sink, api, embedded, ship):
+        app.command()(command)
+    app.add_typer(topics_app)
+
+
+def tracker() -> None:
+    """Run one tracker worker (Faust): joins events with definitions and assigns identifiers."""
+    from headstream.stream_processors.__main__ import main  # Faust takes a second to import.
+
+    main()
+
+
+def sink() -> None:
+    """Run one sink worker: batches identified facts into the store."""
+    from headstream.sinks.__main__ import main
+
+    sys.exit(main(os.environ))
+
+
+def api() -> None:
+    """Run the query API over the store of HEADSTREAM_STORE_URL."""
+    from headstream.query_api.__main__ import main
+
+    sys.exit(main())
+
+
+def embedded(data: Data = None) -> None:
+    """Run the embedded mode in the foreground: spool to Oxigraph, with the query API on top."""
+    from headstream.serving import serve
+
+    serve(places(data))
+
+
+def ship(
+    watch: Annotated[bool, typer.Option("--watch", help="Go on for what is captured from now on.")] = False,
+    data: Data = None,
+) -> None:
+    """Send what lies in the spool to Kafka (HEADSTREAM_BOOTSTRAP), crashed runs included."""
+    from headstream.serving import relay
+
+    if not os.environ.get("HEADSTREAM_BOOTSTRAP"):
+        raise CommandError(
+            "HEADSTREAM_BOOTSTRAP is not set, so there is no broker to ship to; in embedded mode "
+            "`headstream up` takes the spool by itself"
+        )
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    left = relay(places(data), watch=watch, stop=stop, tell=tell)
+    if left and not watch:
+        raise CommandError(f"{left} messages are not acknowledged; they stay in the spool for the next time")
+
+
+topics_app = typer.Typer(name="topics", help="Make and check the Kafka topics.", no_args_is_help=True)
+
+
+@topics_app.command()
+def create() -> None:
+    """Make the topics that are missing."""
+    from headstream.stream_processors import topics
+    from headstream.stream_processors.settings import Settings
+
+    made = topics.create(Settings.from_env(os.environ))
+    for name in made:
+        typer.echo(f"made {name}")
+    if not made:
+        tell("all topics were there")
+
+
+@topics_app.command()
+def check() -> None:
+    """Say what is wrong with the topics; exit status 1 if anything is."""
+    from headstream.stream_processors import topics
+    from headstream.stream_processors.settings import Settings
+
+    problems = topics.check(Settings.from_env(os.environ))
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        raise typer.Exit(1)
+    tell("all topics are as they should be")

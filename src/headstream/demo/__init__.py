@@ -1,0 +1,1 @@
+"""The seismic use case of the paper from raw file to answers (section V), and the freshness of the graph."""

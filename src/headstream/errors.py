@@ -1,0 +1,25 @@
+"""Errors of the commands: one plain sentence each, told without a trace.
+
+CommandError
+|-- NotUp               nothing is running that could answer
+|-- Unreadable          a file or location given to a command cannot be used
+`-- ApiRefused          the query API answered with a problem
+"""
+
+from __future__ import annotations
+
+
+class CommandError(Exception):
+    """Base of what a command tells its user instead of doing what was asked."""
+
+
+class NotUp(CommandError):
+    """Nothing runs that could answer; the message says how to start it."""
+
+
+class Unreadable(CommandError):
+    """A file or location cannot be used."""
+
+
+class ApiRefused(CommandError):
+    """The query API refused: its problem document, in a sentence."""

@@ -1,0 +1,58 @@
+"""Where headstream keeps things: one data directory, the same for every command (HEADSTREAM_DATA)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+NAMESPACE = "headstream"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The paths under one data directory."""
+
+    data: Path
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Places:
+        """HEADSTREAM_DATA, or the platform's folder for user data."""
+        return cls(Path(environ.get("HEADSTREAM_DATA") or user_data_path("headstream")).absolute())
+
+    @property
+    def spool(self) -> Path:
+        """What scripts captured and nobody has taken yet (HEADSTREAM_SPOOL)."""
+        return self.data / "spool"
+
+    @property
+    def archive(self) -> Path:
+        """Spool directories that the embedded pipeline has taken in: its source of truth for replay."""
+        return self.data / "archive"
+
+    @property
+    def store(self) -> Path:
+        """The Oxigraph store of the embedded mode."""
+        return self.data / "store"
+
+    @property
+    def documents(self) -> Path:
+        """Definitions and other documents that the embedded pipeline knows."""
+        return self.data / "documents"
+
+    @property
+    def dead_letters(self) -> Path:
+        """What the embedded pipeline refused."""
+        return self.data / "dead-letters"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of started services."""
+        return self.data / "logs"
+
+    @property
+    def store_location(self) -> str:
+        """The embedded store as `sinks.open_store` and `--store` name it."""
+        return f"oxigraph:{self.store}"
