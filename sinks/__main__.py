@@ -1,0 +1,109 @@
+"""`python -m headstream.sinks`: one worker of the sink, until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+from headstream.sinks.consumer import KafkaSource
+from headstream.sinks.dead_letters import KafkaDeadLetters
+from headstream.sinks.errors import SinkError
+from headstream.sinks.freshness import FreshnessLog
+from headstream.sinks.metrics import Metrics, serve
+from headstream.sinks.run import Sink
+from headstream.sinks.settings import Settings
+from headstream.sinks.stores import open_store
+
+log = logging.getLogger("headstream.sinks")
+
+
+def main(environ: Mapping[str, str]) -> int:
+    """Run a worker with the settings of the environment; 0 after a clean end."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(FactsFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    for chatty in ("httpx", "httpcore"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    stop = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    try:
+        work(Settings.from_env(environ), stop)
+    except SinkError as error:
+        log.error("the sink cannot go on", extra={"error": str(error), "reason": error.reason})
+        return 1
+    return 0
+
+
+def work(settings: Settings, stop: threading.Event, metrics: Metrics | None = None) -> None:
+    """Carry identified facts into the store until `stop` is set. Raises SinkError if it cannot begin."""
+    metrics = metrics or Metrics()
+    store = open_store(settings.store_url)
+    dead_letters = KafkaDeadLetters(settings.client(), settings.topics.dead_letters)
+    source = KafkaSource(
+        settings.client(),
+        settings.topics.identified,
+        group=settings.group,
+        instance=settings.instance,
+        session_seconds=settings.session_seconds,
+        poll_seconds=settings.poll_seconds,
+        commit_failed=metrics.commits_failed.inc,
+    )
+    sink = Sink(
+        source=source,
+        store=store,
+        dead_letters=dead_letters,
+        base=settings.base_iri,
+        stop=stop,
+        metrics=metrics,
+        limits=settings.limits,
+        schedule=settings.schedule,
+        drain_seconds=settings.drain_seconds,
+        observer=FreshnessLog(settings.freshness_log) if settings.freshness_log else None,
+    )
+    source.revoked = sink.revoked
+    source.has_joined = partial(_ready, settings.ready_file)
+    if settings.metrics_port is not None:
+        ready = lambda: source.joined and not stop.is_set()  # noqa: E731
+        serve(metrics, settings.metrics_host, settings.metrics_port, ready)
+    log.info("starting", extra={"topic": settings.topics.identified, "group": settings.group})
+    try:
+        sink.run()
+    finally:
+        dead_letters.close()
+        store.close()
+        if settings.ready_file:
+            settings.ready_file.unlink(missing_ok=True)
+    log.info("ended")
+
+
+def _ready(file: Path | None) -> None:
+    """Say that messages are coming in: readiness for those who wait for it."""
+    log.info("ready")
+    if file is not None:
+        file.write_text(f"{os.getpid()}\n", encoding="ascii")
+
+
+class FactsFormatter(logging.Formatter):
+    """Writes what a log line was given as `extra` after its message, as name=value."""
+
+    _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        facts = " ".join(f"{name}={value}" for name, value in vars(record).items() if name not in self._OWN)
+        return f"{super().format(record)} {facts}" if facts else super().format(record)
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))

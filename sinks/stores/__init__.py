@@ -1,0 +1,17 @@
+"""Graph stores that the sink can write to."""
+
+from headstream.sinks.stores.blazegraph import BlazegraphStore
+from headstream.sinks.stores.locations import open_store
+from headstream.sinks.stores.oxigraph import OxigraphStore
+from headstream.sinks.stores.sparql import SparqlStore
+from headstream.sinks.stores.store import MemoryStore, Store, Written
+
+__all__ = [
+    "BlazegraphStore",
+    "MemoryStore",
+    "OxigraphStore",
+    "SparqlStore",
+    "Store",
+    "Written",
+    "open_store",
+]

@@ -1,0 +1,58 @@
+"""Oxigraph in this process: the store of the embedded mode."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyoxigraph as oxigraph
+
+from headstream.sinks.errors import StoreBusy, StoreRefused, StoreUnknown
+from headstream.sinks.stores.store import Written
+
+# Measured: `bulk_load` 395,000 triples/s against 150,000 of `load`, but 5 ms against 1 ms for 60 triples.
+_BULK = 500_000  # bytes: some 4,000 triples
+_BLOCK = 1 << 20
+
+
+class OxigraphStore:
+    """A graph in a folder, or in memory without a path. `graph` may be queried meanwhile, by any thread."""
+
+    def __init__(self, path: Path | None = None, *, graph: oxigraph.Store | None = None) -> None:
+        try:
+            self.graph = graph or oxigraph.Store(None if path is None else str(path))
+        except OSError as error:
+            raise StoreBusy(f"{path} cannot be opened: {error}; only one process can have it open") from error
+        self._one = threading.Lock()
+
+    def write(self, ntriples: bytes) -> Written:
+        """Add triples to the default graph; refused statements may be stored in part."""
+        started = time.perf_counter()
+        load = self.graph.bulk_load if len(ntriples) >= _BULK else self.graph.load
+        try:
+            with self._one:
+                load(ntriples, oxigraph.RdfFormat.N_TRIPLES)
+        except SyntaxError as error:
+            raise StoreRefused(f"Oxigraph refused the statements: {error}") from error
+        except (OSError, ValueError) as error:
+            raise StoreUnknown(f"Oxigraph could not write: {error}; is the disk full?") from error
+        # Counting would scan the whole graph, so how much was new is not known.
+        return Written(modified=None, seconds=time.perf_counter() - started)
+
+    def size(self) -> int:
+        return len(self.graph)
+
+    def dump(self) -> Iterator[bytes]:
+        lines = io.BytesIO()
+        for triple in self.graph.quads_for_pattern(None, None, None, oxigraph.DefaultGraph()):
+            lines.write(f"{triple.triple} .\n".encode())
+            if lines.tell() >= _BLOCK:
+                yield lines.getvalue()
+                lines = io.BytesIO()
+        yield lines.getvalue()
+
+    def close(self) -> None:
+        self.graph.flush()

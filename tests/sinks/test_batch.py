@@ -1,0 +1,141 @@
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstream.schemas.facts import DeadLetter, Identified, Origin
+from headstream.sinks.batch import Batch, Entry, Group, Limits
+from headstream.sinks.errors import StoreRefused
+from headstream.sinks.isolate import isolate
+from headstream.sinks.statements import render
+from headstream.sinks.stores import MemoryStore
+
+BASE = "https://provml.example.org/id/"
+LIMITS = Limits(triples=20, age=0.5, linger=0.1)
+
+
+def origin(offset: int, partition: int = 0) -> Origin:
+    return Origin(topic="t", partition=partition, offset=offset)
+
+
+def entry(offset: int, counts: tuple[int, ...] = (2, 2), partition: int = 0) -> Entry:
+    facts = tuple(
+        (f"e/{partition}/{offset}/{event}", "prov:value", "integer", str(number))
+        for event, count in enumerate(counts)
+        for number in range(count)
+    )
+    identified = Identified(
+        workflow="w",
+        execution="r",
+        origin=origin(offset, partition),
+        facts=facts,
+        counts=counts,
+        event_times=tuple(range(1, len(counts) + 1)),
+    )
+    return Entry(
+        origin=origin(offset, partition), key=b"w/r", identified=identified, ntriples=render(facts, BASE)
+    )
+
+
+def batch(*entries: Entry) -> Batch:
+    collected = Batch()
+    for one in entries:
+        collected = collected.add(one.origin, 0.0, entry=one)
+    return collected
+
+
+def letter(offset: int, partition: int = 0) -> DeadLetter:
+    return DeadLetter(
+        origin=origin(offset, partition),
+        key=b"",
+        value=b"x",
+        stage="s",
+        reason="r",
+        error="E",
+        message="",
+        at=0,
+    )
+
+
+def test_a_batch_is_ready_when_full_when_old_and_sooner_when_nothing_more_waits() -> None:
+    small = batch(entry(1))
+    assert not small.ready(0.05, LIMITS, idle=True)
+    assert small.ready(0.1, LIMITS, idle=True)
+    assert not small.ready(0.4, LIMITS)
+    assert small.ready(0.5, LIMITS)
+    assert batch(*map(entry, range(5))).ready(0.0, LIMITS)
+
+
+def test_nothing_is_never_ready() -> None:
+    assert not Batch().ready(1e9, LIMITS, idle=True)
+
+
+def test_the_offsets_to_commit_are_those_after_the_last_message_of_each_partition() -> None:
+    collected = batch(entry(3), entry(4), entry(9, partition=1))
+    assert collected.offsets == {("t", 0): 5, ("t", 1): 10}
+
+
+def test_a_message_that_became_a_dead_letter_moves_the_offset_too() -> None:
+    assert Batch().add(origin(7), 0.0, letters=(letter(7),)).offsets == {("t", 0): 8}
+
+
+def test_what_came_from_a_revoked_partition_is_dropped() -> None:
+    collected = batch(entry(3), entry(9, partition=1)).add(origin(10, 1), 0.0, letters=(letter(10, 1),))
+    left = collected.without(frozenset({("t", 1)}))
+    assert left.offsets == {("t", 0): 4}
+    assert left.triples == 4 and not left.letters
+    assert not left.without(frozenset({("t", 0)}))
+
+
+@given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=6), min_size=1, max_size=6))
+def test_splitting_down_to_events_keeps_every_statement_in_order(shape: list[list[int]]) -> None:
+    collected = batch(*(entry(offset, tuple(counts)) for offset, counts in enumerate(shape)))
+    events = list(collected.split())
+    assert all(event.events == 1 for event in events)
+    assert len(events) == sum(map(len, shape))
+    assert b"".join(event.ntriples for event in events) == collected.group.ntriples
+    assert [one.first for event in events for one in event.entries] == [
+        index for counts in shape for index in range(len(counts))
+    ]
+    for event in events:
+        assert render(event.entries[0].identified.facts, BASE) == event.ntriples
+
+
+def poison(*places: tuple[int, int]) -> Callable[[bytes], bool]:
+    names = [f"/e/0/{offset}/{event}>".encode() for offset, event in places]
+    return lambda line: any(name in line for name in names)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (5, 3), (15, 49), (31, 49), (16, 0)])
+def test_one_bad_event_is_found_in_logarithmic_time_and_its_neighbours_are_stored(
+    place: tuple[int, int],
+) -> None:
+    store = MemoryStore(poison(place))
+    group = batch(*(entry(offset, (1,) * 50) for offset in range(32))).group
+    isolated = isolate(group, store.write)
+    ((bad,),) = [[(one.entry.origin.offset, one.entry.first) for one in isolated.refused]]
+    assert bad == place
+    assert store.size() == 32 * 50 - 1 == isolated.triples == isolated.modified
+    assert store.requests == isolated.requests <= 2 + 2 * 11
+
+
+@given(st.sets(st.tuples(st.integers(0, 3), st.integers(0, 3))))
+def test_any_number_of_bad_events_is_found(places: set[tuple[int, int]]) -> None:
+    store = MemoryStore(poison(*places))
+    group = batch(*(entry(offset, (2,) * 4) for offset in range(4))).group
+    isolated = isolate(group, store.write)
+    assert {(one.entry.origin.offset, one.entry.first) for one in isolated.refused} == places
+    assert store.size() == 2 * (16 - len(places))
+
+
+def test_an_event_without_facts_costs_no_request() -> None:
+    store = MemoryStore()
+    assert isolate(Group((entry(1, (0, 0)),)), store.write).requests == 0
+
+
+def test_no_event_is_given_up_that_was_not_refused_alone() -> None:
+    store = MemoryStore()
+    store.failures = [StoreRefused("a whim")]
+    assert not isolate(Group((entry(1, (2, 2)),)), store.write).refused
+    assert store.size() == 4

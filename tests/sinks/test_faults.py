@@ -1,0 +1,178 @@
+"""The sink against the real store, with what can go wrong between them (faults.md rows 14 to 19)."""
+
+import importlib.util
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headstream.schemas.codec import encode_identified
+from headstream.schemas.facts import Identified, Origin
+from headstream.sinks.batch import Limits
+from headstream.sinks.consumer import MemorySource
+from headstream.sinks.core import Message
+from headstream.sinks.dead_letters import MemoryDeadLetters
+from headstream.sinks.graph_hash import difference, graph_hash
+from headstream.sinks.retry import Schedule
+from headstream.sinks.run import Sink
+from headstream.sinks.statements import render
+from headstream.sinks.stores import BlazegraphStore
+
+pytestmark = pytest.mark.services
+BASE = "https://provml.example.org/id/"
+PLACE = ("headstream.identified", 0)
+Steps = Callable[..., Identified]
+Until = Callable[..., float]
+
+
+def _proxy_type() -> Any:
+    path = Path(__file__).parents[1] / "faults" / "http_proxy.py"
+    specification = importlib.util.spec_from_file_location("http_proxy", path)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module.HttpProxy
+
+
+@pytest.fixture
+def proxy(namespace: Any) -> Iterator[Any]:
+    with _proxy_type()(namespace.base) as running:
+        running.namespace = namespace
+        yield running
+
+
+class Worker:
+    """A sink in a thread over a real store at `url`."""
+
+    def __init__(self, url: str, values: list[bytes], triples: int = 200) -> None:
+        self.source = MemorySource(
+            [
+                Message(origin=Origin(topic=PLACE[0], partition=0, offset=offset), key=b"w/r", value=value)
+                for offset, value in enumerate(values)
+            ]
+        )
+        self.store = BlazegraphStore(url)
+        self.letters = MemoryDeadLetters()
+        self.stop = threading.Event()
+        self.sink = Sink(
+            source=self.source,
+            store=self.store,
+            dead_letters=self.letters,
+            base=BASE,
+            stop=self.stop,
+            limits=Limits(triples=triples),
+            schedule=Schedule(first=0.05, most=0.5),
+        )
+        self.thread = threading.Thread(target=self.sink.run)
+
+    def __enter__(self) -> "Worker":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop.set()
+        self.thread.join(15)
+        self.store.close()
+
+    def retries(self) -> float:
+        return sum(
+            sample.value
+            for metric in self.sink.metrics.retries.collect()
+            for sample in metric.samples
+            if sample.name.endswith("_total")
+        )
+
+
+def graph_of(url: str) -> str:
+    store = BlazegraphStore(url)
+    try:
+        return graph_hash(store.dump())
+    finally:
+        store.close()
+
+
+def through(proxy: Any) -> str:
+    return f"{proxy.url}/blazegraph/namespace/{proxy.namespace.name}/sparql"
+
+
+@pytest.mark.parametrize(
+    ("mode", "seconds"),
+    [
+        ("err_before", 0),
+        ("err_after", 0),
+        ("drop_before", 0),
+        ("drop_after", 0),
+        ("slow", 1.5),
+        ("truncate", 0),
+        ("html200", 0),
+    ],
+)
+def test_after_any_fault_on_the_way_the_graph_is_the_clean_one(
+    mode: str, seconds: float, proxy: Any, steps: Steps, until: Until
+) -> None:
+    messages = [steps(number) for number in range(20)]
+    proxy.fault(mode, times=4, seconds=seconds)
+    with Worker(through(proxy), [encode_identified(one) for one in messages]) as worker:
+        until(lambda: proxy.faulted == 4, 15)
+        recovery = until(lambda: worker.source.committed == {PLACE: 20}, 15)
+    assert recovery < 10
+    assert not worker.letters.letters
+    assert worker.retries() == (0 if mode == "slow" else 4)
+    assert graph_of(proxy.namespace.url) == graph_hash(render(one.facts, BASE) for one in messages)
+
+
+def test_a_poison_triple_costs_one_event_and_few_requests(namespace: Any, steps: Steps) -> None:
+    """Bytes that Blazegraph cannot read, in one of 400 events: the message with the bad line is real."""
+    from dataclasses import replace
+
+    from headstream.sinks.batch import Entry, Group
+    from headstream.sinks.isolate import isolate
+
+    entries = []
+    for number in range(80):
+        one = steps(number)
+        entries.append(Entry(origin=one.origin, key=b"", identified=one, ntriples=render(one.facts, BASE)))
+    lines = entries[37].ntriples.splitlines(keepends=True)
+    lines[23] = b"<urn:a> <urn:b> @@@ .\n"
+    entries[37] = replace(entries[37], ntriples=b"".join(lines))
+    store = BlazegraphStore(namespace.url)
+    isolated = isolate(Group(tuple(entries)), store.write)
+    (refused,) = isolated.refused
+    assert (refused.entry.origin.offset, refused.entry.first) == (37, 2)
+    assert "refused the statements" in str(refused.error)
+    assert store.size() == 399 * 10
+    assert isolated.requests <= 2 + 2 * 9
+    store.close()
+
+
+def test_a_store_that_is_killed_while_it_writes_has_everything_after_its_restart(
+    artefacts: Any, tmp_path: Path, steps: Steps, until: Until
+) -> None:
+    from headstream.services.blazegraph import BlazegraphService
+    from headstream.services.ports import free_ports
+
+    service = BlazegraphService(tmp_path / "blazegraph", *free_ports(1))
+    service.start()
+    try:
+        messages = [steps(number, events=20) for number in range(300)]
+        values = [encode_identified(one) for one in messages]
+        with Worker(service.sparql, values, triples=2000) as worker:
+            for committed in (20, 120):
+                until(lambda: worker.source.committed.get(PLACE, 0) >= committed, 30)  # noqa: B023
+                service.kill()
+                before = worker.retries()
+                until(lambda: worker.retries() > before + 1, 15)  # noqa: B023
+                started = time.monotonic()
+                service.start()
+                assert time.monotonic() - started < 30
+            until(lambda: worker.source.committed == {PLACE: 300}, 30)
+        assert not worker.letters.letters
+        store = BlazegraphStore(service.sparql)
+        clean = [render(one.facts, BASE) for one in messages]
+        assert difference(clean, store.dump()) == ([], [])
+        store.close()
+    finally:
+        service.stop()
