@@ -1,0 +1,113 @@
+"""What happens when the process ends: flush with a deadline, leave the rest, say so in one line."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstream.capture import errors, recorder
+from headstream.capture.errors import LOSSES
+from headstream.capture.settings import Settings
+from headstream.capture.spool import Writer
+
+if TYPE_CHECKING:
+    from headstream.capture.background import Background
+    from headstream.capture.transports.base import Transport
+
+_watching = False
+_background: Background | None = None
+_process = 0
+# A producer that was copied into a forked child must neither be used nor destroyed there.
+_abandoned: list[Background] = []
+
+
+def watch() -> None:
+    """Be called at exit and with every new spool. Called by the first run of a process."""
+    global _watching
+    if not _watching:
+        _watching = True
+        atexit.register(_at_exit)
+        recorder.WRITER_LISTENERS.append(_writer_made)
+
+
+def _writer_made(writer: Writer) -> None:
+    """Ship in the background if a broker is configured; a forked child gets a shipper of its own."""
+    global _background, _process
+    if writer.settings.bootstrap is None or not writer.settings.online:
+        return
+    if _process != os.getpid():
+        if _background is not None:
+            _abandoned.append(_background)
+        from headstream.capture.background import Background  # A script that only spools never ships.
+
+        _background = Background(writer.settings, _kafka)
+        _process = os.getpid()
+    assert _background is not None
+    _background.watch(writer)
+
+
+def _kafka(settings: Settings) -> Transport:
+    from headstream.capture.transports.kafka import KafkaTransport  # Only here is librdkafka loaded.
+
+    return KafkaTransport.from_settings(settings)
+
+
+def _at_exit() -> None:
+    try:
+        writers = recorder.finish_all()
+        waiting = 0
+        if _background is not None and _process == os.getpid():
+            waiting = _background.drain()
+        for writer in writers:
+            if writer.in_memory():
+                rescue(writer)
+        _say(waiting)
+    except Exception as error:
+        errors.swallow(error, "exit")
+
+
+def _say(waiting: int) -> None:
+    line = errors.report()
+    where = None if _background is None else _background.spool
+    if waiting and where is not None:  # Without a spool the losses say it.
+        left = f"not all provenance has reached the broker; it is kept in {where} for `headstream ship`"
+        line = f"{line}; {left}" if line else f"headstream: {left}"
+    if line is not None:
+        print(line, file=sys.stderr)
+
+
+def rescue(writer: Writer) -> None:
+    """At the end, give what is still in memory a last chance to reach the disk; count what does not."""
+    root = writer.settings.spool
+    segments = writer.in_memory()
+    if root is not None:
+        folder = root / f".rescued-{os.getpid()}-{segments[0].number}"
+        try:
+            folder.mkdir(parents=True)
+            for segment in segments:
+                (folder / f"{segment.number:06d}.seg").write_bytes(segment.data[:])
+            (folder / "owner").write_text(f"{writer.header.host}\n{writer.header.pid}\n")
+            folder.rename(_free(root / f"{writer.header.directory}-m"))
+            return
+        except OSError as error:
+            errors.WARNINGS.add("rescue", message=str(error))
+    from headstream.capture.logs import MemoryLog
+    from headstream.capture.reading import Reader
+    from headstream.schemas.events import Bag, event_count
+
+    lost = 0
+    for item in Reader(MemoryLog(writer)).poll():
+        if isinstance(item.content, Bag):
+            lost += sum(map(event_count, item.content.events))
+    LOSSES.add("memory-not-shipped", lost)
+
+
+def _free(path: Path) -> Path:
+    number = 0
+    while path.exists():
+        number += 1
+        path = path.with_name(f"{path.name}{number}")
+    return path

@@ -1,0 +1,186 @@
+"""What all steps of one run share in one process: its spool, its rules for values, its task ids.
+
+A forked child keeps the object and gets its own spool, producer and suffix of task ids with its
+first record, so that ids of parent and children never collide (faults.md row 10).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from headstream.capture import context, errors, wire
+from headstream.capture.errors import LOSSES
+from headstream.capture.frames import EVENT
+from headstream.capture.settings import Settings
+from headstream.capture.spool import Writer, new_header
+from headstream.capture.values import Rules, attribute_value, clean
+from headstream.schemas.values import AttributeValue, DictValue, Json, ListValue, Value
+
+if TYPE_CHECKING:
+    from headstream.schemas.definition import Definition
+    from headstream.schemas.documents import Document
+
+_ODD = re.compile(r"[^A-Za-z0-9_]")
+_SMALL_LIMIT = 4096
+_LIVE: weakref.WeakSet[Recorder] = weakref.WeakSet()
+_hooked = False
+
+
+class Recorder:
+    """Takes records of one run and puts them into the spool of this process."""
+
+    def __init__(
+        self,
+        *,
+        workflow: str,
+        execution: str,
+        settings: Settings,
+        rules: Rules,
+        definition: Definition | None = None,
+        documents: tuple[Document, ...] = (),
+        rank: str | None = None,
+    ) -> None:
+        self.workflow = workflow
+        self.execution = execution
+        self.settings = settings
+        self.rules = rules
+        self.definition = definition
+        self.rank = rank
+        self.suffix = "" if rank is None else f"-r{_ODD.sub('_', rank)}"
+        # A new object whenever what encloses a loop has changed: one comparison a turn.
+        self.epoch = object()
+        self.process = object()
+        self.forked = False
+        self.closed = False
+        self.columns: dict[tuple[str, str | None], tuple[str, ...]] = {}
+        self._documents = documents
+        self._writer: Writer | None = None
+        self._lock = threading.RLock()
+        _LIVE.add(self)
+        _hook_forks()
+
+    @property
+    def writer(self) -> Writer:
+        """The spool of this process, made when it is first needed."""
+        found = self._writer
+        if found is None:
+            with self._lock:
+                found = self._writer
+                if found is None:
+                    found = self._writer = self._make_writer()
+        return found
+
+    @property
+    def open_writer(self) -> Writer | None:
+        """The spool of this process if it has one by now."""
+        return self._writer
+
+    def write(self, record: wire.Wire) -> bool:
+        """Spool one record; False means dropped and counted."""
+        if self.closed:
+            LOSSES.add("after-end")
+            return False
+        return self.writer.append(EVENT, wire.dump(record))
+
+    def values(
+        self, direction: str, transformation: str | None, given: Mapping[str, Any]
+    ) -> tuple[AttributeValue, ...]:
+        """Values of named attributes, coerced, with references resolved; small enough for one message."""
+        found = self._values(direction, transformation, given, self.rules)
+        if len(given) > 1 and sum(_weight(v.value) for v in found) > self.settings.event_bytes:
+            found = self._values(direction, transformation, given, self.rules._replace(limit=_SMALL_LIMIT))
+        return found
+
+    def _values(
+        self, direction: str, transformation: str | None, given: Mapping[str, Any], rules: Rules
+    ) -> tuple[AttributeValue, ...]:
+        planned = None
+        if self.definition is not None and transformation is not None:
+            planned = self.definition.transformation(transformation)
+        return tuple(
+            attribute_value(name, value, planned.attribute(direction, name) if planned else None, rules)
+            for name, value in given.items()
+        )
+
+    def close(self) -> None:
+        """End the spool of this process: nothing can be recorded after it."""
+        self.closed = True
+        self.epoch = object()
+        if self._writer is not None:
+            self._writer.close()
+            if not self._writer.in_memory() and self._writer in _WRITERS:
+                _WRITERS.remove(self._writer)
+
+    def after_fork(self) -> None:
+        """In a forked child: leave the parent's spool alone and begin our own when it is needed."""
+        if self._writer is not None:
+            self._writer.release()
+        self._writer = None
+        self._lock = threading.RLock()
+        self.epoch = object()
+        self.process = object()
+        self.forked = True
+        self.suffix = f"-{os.urandom(4).hex()}"
+
+    def _make_writer(self) -> Writer:
+        host = context.hostname()
+        producer = f"{clean(host)}-{os.getpid()}-{os.urandom(4).hex()}"
+        version = None if self.definition is None else self.definition.content_hash
+        header = new_header(self.workflow, self.execution, version, producer, host)
+        writer = Writer(header, self.settings, self._documents)
+        _WRITERS.append(writer)
+        for listener in WRITER_LISTENERS:
+            listener(writer)
+        return writer
+
+
+# Called with each new writer: the background shipper of this process waits for them.
+WRITER_LISTENERS: list[Callable[[Writer], None]] = []
+# Writers of this process: a run that nobody holds any more may still have something to ship.
+_WRITERS: list[Writer] = []
+
+
+def finish_all() -> list[Writer]:
+    """At exit: give up the locks of all spools of this process, so that all they hold is final."""
+    for recorder in list(_LIVE):
+        recorder.closed = True
+    for writer in _WRITERS:
+        writer.closed = True
+        writer.release()
+    return list(_WRITERS)
+
+
+def _weight(value: Value) -> int:
+    match value:
+        case str():
+            return len(value)
+        case Json(text):
+            return len(text)
+        case ListValue(items):
+            return sum(16 + _weight(item) for item in items)
+        case DictValue(items):
+            return sum(16 + len(key) + _weight(item) for key, item in items)
+    return 16
+
+
+def _hook_forks() -> None:
+    global _hooked
+    if not _hooked:
+        _hooked = True
+        os.register_at_fork(after_in_child=_after_fork)
+
+
+def _after_fork() -> None:
+    try:
+        errors.LOSSES.after_fork()
+        errors.WARNINGS.after_fork()
+        _WRITERS.clear()
+        for recorder in list(_LIVE):
+            recorder.after_fork()
+    except Exception as error:
+        errors.swallow(error, "fork")

@@ -1,0 +1,93 @@
+"""Settings of capture: read once from the environment by whoever starts a run, and passed down."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_BAG_SIZE = 50
+_OFF = frozenset({"", "0", "off", "no", "none", "false"})
+# Variables of ours that begin like a librdkafka property and are none.
+_NOT_LIBRDKAFKA = frozenset(
+    {"HEADSTREAM_KAFKA_PORT", "HEADSTREAM_KAFKA_CONTROLLER_PORT", "HEADSTREAM_KAFKA_HEAP"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How this process captures. `spool` None is diskless: what does not fit into memory is counted.
+
+    `bootstrap` None leaves the spool for `headstream up`, a relay or `headstream ship`; so does
+    `online` False. `rank`: "auto" takes the scheduler's, "none" takes none, else the text itself.
+    """
+
+    spool: Path | None = None
+    spool_bytes: int = 8 << 30
+    memory_bytes: int = 64 << 20
+    segment_bytes: int = 4 << 20
+    value_bytes: int = 256 << 10
+    event_bytes: int = 640 << 10
+    bag_size: int = DEFAULT_BAG_SIZE
+    bootstrap: str | None = None
+    online: bool = True
+    topic_prefix: str = "headstream"
+    exit_seconds: float = 5.0
+    execution: str | None = None
+    rank: str = "auto"
+    keep_shipped: bool = False
+    git: bool = True
+    kafka: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read HEADSTREAM_* variables; a number that is none falls back to its default."""
+        default = cls()
+        return cls(
+            spool=spool_root(environ),
+            spool_bytes=_number(environ, "HEADSTREAM_SPOOL_BYTES", default.spool_bytes),
+            memory_bytes=_number(environ, "HEADSTREAM_MEMORY_BYTES", default.memory_bytes),
+            segment_bytes=_number(environ, "HEADSTREAM_SEGMENT_BYTES", default.segment_bytes),
+            value_bytes=_number(environ, "HEADSTREAM_VALUE_BYTES", default.value_bytes),
+            bag_size=max(1, _number(environ, "HEADSTREAM_BAG_SIZE", default.bag_size)),
+            bootstrap=environ.get("HEADSTREAM_BOOTSTRAP") or None,
+            online=environ.get("HEADSTREAM_TRANSPORT", "online").lower() != "offline",
+            topic_prefix=environ.get("HEADSTREAM_TOPIC_PREFIX") or default.topic_prefix,
+            exit_seconds=float(_number(environ, "HEADSTREAM_EXIT_SECONDS", int(default.exit_seconds))),
+            execution=environ.get("HEADSTREAM_EXECUTION") or None,
+            rank=environ.get("HEADSTREAM_RANK") or default.rank,
+            keep_shipped=environ.get("HEADSTREAM_KEEP_SHIPPED", "off").lower() not in _OFF,
+            git=environ.get("HEADSTREAM_GIT", "on").lower() not in _OFF,
+            kafka=librdkafka(environ),
+        )
+
+
+def spool_root(environ: Mapping[str, str]) -> Path | None:
+    """Where spools lie: HEADSTREAM_SPOOL ("off" for none), else `spool` in the data folder."""
+    given = environ.get("HEADSTREAM_SPOOL")
+    if given:
+        return None if given.lower() in _OFF else Path(os.path.abspath(given))
+    data = environ.get("HEADSTREAM_DATA")
+    if not data:
+        from platformdirs import user_data_dir  # Imported late: an import of capture stays light.
+
+        data = user_data_dir("headstream", appauthor=False)
+    return Path(os.path.abspath(data)) / "spool"
+
+
+def librdkafka(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """HEADSTREAM_KAFKA_SECURITY_PROTOCOL=SSL as ("security.protocol", "SSL"), and so on."""
+    prefix = "HEADSTREAM_KAFKA_"
+    return tuple(
+        (name.removeprefix(prefix).lower().replace("_", "."), value)
+        for name, value in sorted(environ.items())
+        if name.startswith(prefix) and name not in _NOT_LIBRDKAFKA
+    )
+
+
+def _number(environ: Mapping[str, str], name: str, default: int) -> int:
+    try:
+        return int(environ[name])
+    except (KeyError, ValueError):
+        return default

@@ -1,0 +1,320 @@
+"""From spools to a transport: read, send, and move the checkpoint behind what is acknowledged.
+
+    1. read what has come            3. wait until all of it is acknowledged
+    2. hand it to the transport      4. write the checkpoint, delete what is done
+
+A crash anywhere repeats messages and loses none. One shipper serves a spool at a time (a lock in
+its directory); any process may take over, so the spool of a script that died is shipped too.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event as StopEvent
+from typing import Final
+
+from headstream.capture.errors import LOSSES, CaptureError, swallow
+from headstream.capture.logs import DirectoryLog, MemoryLog
+from headstream.capture.reading import START, Checkpoint, Reader, Torn, spools
+from headstream.capture.settings import DEFAULT_BAG_SIZE
+from headstream.capture.spool import Writer
+from headstream.capture.transports.base import Transport
+from headstream.schemas.documents import Document
+from headstream.schemas.events import event_count
+
+CHECKPOINT: Final = "checkpoint.json"
+LOCK: Final = "shipper"
+TORN: Final = "torn"
+_ITEMS: Final = 200
+_FLUSH_SECONDS: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shipped:
+    """What a shipper has done so far; `waiting` messages are handed over and not acknowledged."""
+
+    documents: int = 0
+    bags: int = 0
+    events: int = 0
+    spools: int = 0
+    torn: int = 0
+    waiting: int = 0
+
+
+class Shipment:
+    """One spool on its way."""
+
+    def __init__(self, reader: Reader, start: Checkpoint) -> None:
+        self.reader = reader
+        self.sent = start
+        self.kept = start
+
+    def acknowledged(self) -> bool:
+        """Keep the checkpoint of what was sent; True if nothing can follow."""
+        self.kept = self.sent
+        return self.kept.done
+
+    def close(self) -> None:
+        """Let another shipper have it."""
+
+
+class DirectoryShipment(Shipment):
+    """A spool directory, held by its lock."""
+
+    def __init__(self, directory: Path, lock: int, bag_size: int, keep: bool, archive: Path | None) -> None:
+        self.directory = directory
+        self._lock = lock
+        self._keep = keep or archive is not None
+        self._archive = archive
+        self._log = DirectoryLog(directory)
+        start = load_checkpoint(directory)
+        self._deleted = -1
+        super().__init__(Reader(self._log, start, bag_size), start)
+
+    @classmethod
+    def take(
+        cls, directory: Path, bag_size: int, keep: bool, archive: Path | None
+    ) -> DirectoryShipment | None:
+        """Take a spool for ourselves; None if somebody else ships it or it has just gone."""
+        try:
+            lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        except OSError:  # A file system without locks: then two shippers only repeat each other.
+            pass
+        return cls(directory, lock, bag_size, keep, archive)
+
+    def acknowledged(self) -> bool:
+        if self.sent != self.kept:
+            save_checkpoint(self.directory, self.sent)
+        done = super().acknowledged()
+        if done and self._archive is not None:
+            self._archive.mkdir(parents=True, exist_ok=True)
+            self.directory.rename(self._archive / self.directory.name)
+        elif done and not self._keep:
+            set_aside(self.directory, self.reader.torn)
+            remove(self.directory)
+        else:
+            self._drop_segments()
+        return done
+
+    def close(self) -> None:
+        self._log.close()
+        os.close(self._lock)
+
+    def _drop_segments(self) -> None:
+        """Close, and unless they are to be kept delete, segments that have been read to their end."""
+        before = min([self.kept.segment, *(rows.segment for rows in self.kept.rows)])
+        if before > self._deleted + 1:
+            self._log.forget(before)
+            for number in self._log.numbers() if not self._keep else ():
+                if number < before:
+                    (self.directory / f"{number:06d}.seg").unlink(missing_ok=True)
+            self._deleted = before - 1
+
+
+class MemoryShipment(Shipment):
+    """The memory segments of a writer of this process."""
+
+    def __init__(self, writer: Writer, bag_size: int) -> None:
+        self._writer = writer
+        super().__init__(Reader(MemoryLog(writer), START, bag_size), START)
+
+    def acknowledged(self) -> bool:
+        done = super().acknowledged()
+        before = min([self.kept.segment, *(rows.segment for rows in self.kept.rows)])
+        self._writer.forget(self.kept.segment if done else before - 1)
+        return done
+
+
+class Shipper:
+    """Ships whatever spools it is given, round by round."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        bag_size: int = DEFAULT_BAG_SIZE,
+        keep: bool = False,
+        archive: Path | None = None,
+    ) -> None:
+        self.transport = transport
+        self.shipped = Shipped()
+        self._bag_size = bag_size
+        self._keep = keep
+        self._archive = archive
+        self._held: dict[Path | Writer, Shipment] = {}
+        self._done: set[Path | Writer] = set()
+
+    def round(self, sources: Iterable[Path | Writer], stop: Callable[[], bool]) -> bool:
+        """Send what has come since the last round and have it acknowledged; False if nothing had come."""
+        if not self._settle(stop):
+            return True
+        moved = False
+        for source in sources:
+            shipment = self._take(source)
+            if shipment is None:
+                continue
+            try:
+                if self._send(shipment, stop):
+                    moved = True
+            except (OSError, CaptureError, ValueError) as error:
+                swallow(error, "spool-unreadable")
+                self._done.add(source)
+                self._held.pop(source).close()
+        return not self._settle(stop) or moved
+
+    def close(self) -> None:
+        """Let all spools go; the transport is closed by who made it."""
+        while self._held:
+            self._held.popitem()[1].close()
+
+    def _take(self, source: Path | Writer) -> Shipment | None:
+        if source in self._done:
+            return None
+        held = self._held.get(source)
+        if held is None:
+            if isinstance(source, Writer):
+                held = MemoryShipment(source, self._bag_size)
+            else:
+                held = DirectoryShipment.take(source, self._bag_size, self._keep, self._archive)
+            if held is not None:
+                self._held[source] = held
+        return held
+
+    def _send(self, shipment: Shipment, stop: Callable[[], bool]) -> bool:
+        unpublished = False
+        before = shipment.sent
+        for item in shipment.reader.poll(_ITEMS):
+            if isinstance(item.content, Document):
+                self.transport.publish(item.content)
+                unpublished = True
+                self.shipped = replace(self.shipped, documents=self.shipped.documents + 1)
+            else:
+                # A bag may only follow when the documents it names are there for good.
+                if unpublished and not self._acknowledged(stop):
+                    shipment.reader = Reader(shipment.reader.log, before, self._bag_size)
+                    shipment.sent = before
+                    return True
+                unpublished = False
+                self.transport.send(item.content)
+                events = sum(map(event_count, item.content.events))
+                self.shipped = replace(
+                    self.shipped, bags=self.shipped.bags + 1, events=self.shipped.events + events
+                )
+            shipment.sent = item.checkpoint
+        shipment.sent = shipment.reader.checkpoint
+        return shipment.sent != before
+
+    def _acknowledged(self, stop: Callable[[], bool]) -> bool:
+        while True:
+            waiting = self.transport.flush(_FLUSH_SECONDS)
+            self.shipped = replace(self.shipped, waiting=waiting)
+            if waiting == 0:
+                return True
+            if stop():
+                return False
+
+    def _settle(self, stop: Callable[[], bool]) -> bool:
+        """Wait until everything is acknowledged, then keep the checkpoints."""
+        if not self._acknowledged(stop):
+            return False
+        for source, shipment in list(self._held.items()):
+            torn = len(shipment.reader.torn)
+            if shipment.acknowledged():
+                self._done.add(source)
+                self._held.pop(source).close()
+                LOSSES.add("torn-frame", torn)
+                self.shipped = replace(
+                    self.shipped, spools=self.shipped.spools + 1, torn=self.shipped.torn + torn
+                )
+        return True
+
+
+def ship(
+    root: Path,
+    transport: Transport,
+    *,
+    watch: bool = False,
+    stop: StopEvent | None = None,
+    poll: float = 0.05,
+    progress: Callable[[Shipped], None] | None = None,
+    timeout: float | None = None,
+    bag_size: int = DEFAULT_BAG_SIZE,
+    keep: bool = False,
+    archive: Path | None = None,
+) -> Shipped:
+    """Ship every spool under a root, those of processes that died included.
+
+    Without `watch` this returns when all that is there now is acknowledged; with it, when `stop`
+    is set. `timeout` bounds both, and what is not acknowledged by then stays in the spool.
+    A record that is written while this watches is handed over within `poll` seconds. A spool that is
+    done is deleted, or moved to `archive` if there is one, or left where it is with `keep`.
+    """
+    root = Path(root)
+    event = stop or StopEvent()
+    deadline = None if timeout is None else time.monotonic() + timeout
+
+    def over() -> bool:
+        return event.is_set() or (deadline is not None and time.monotonic() >= deadline)
+
+    shipper = Shipper(transport, bag_size=bag_size, keep=keep, archive=archive)
+    try:
+        while not over():
+            moved = shipper.round(spools(root), over)
+            if progress is not None:
+                progress(shipper.shipped)
+            if not moved:
+                if not watch:
+                    break
+                event.wait(poll)
+    finally:
+        shipper.close()
+    return shipper.shipped
+
+
+def load_checkpoint(directory: Path) -> Checkpoint:
+    """How far a spool was shipped; from its start if that cannot be told, which only repeats."""
+    try:
+        return Checkpoint.load((directory / CHECKPOINT).read_text())
+    except (OSError, ValueError):
+        return START
+
+
+def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint so that a crash leaves the old one or the new one, whole."""
+    fresh = directory / f"{CHECKPOINT}.new"
+    try:
+        fresh.write_text(checkpoint.dump())
+        fresh.replace(directory / CHECKPOINT)
+    except OSError as error:  # A full disk: going on repeats messages after a crash, no more.
+        swallow(error, "checkpoint")
+
+
+def set_aside(directory: Path, torn: list[Torn]) -> None:
+    """Keep torn bytes where the spool lay, for whoever wants to look."""
+    for piece in torn:
+        folder = directory.parent / TORN
+        folder.mkdir(exist_ok=True)
+        (folder / f"{directory.name}-{piece.segment}-{piece.offset}.bin").write_bytes(piece.data)
+
+
+def remove(directory: Path) -> None:
+    """Take a spool away at once, then its files."""
+    gone = directory.with_name(f".gone-{directory.name}"[:250])
+    try:
+        directory.rename(gone)
+    except OSError:
+        gone = directory
+    shutil.rmtree(gone, ignore_errors=True)

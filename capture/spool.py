@@ -1,0 +1,367 @@
+"""The spool of one process and run: what a call wrote here survives kill -9 of the script.
+
+Frames go straight into memory-mapped files, so they are in the page cache, and so on the disk of
+a machine that stays up, as soon as the call returns (spec of the layout: frames.py). Space is
+allocated before it is mapped: a full disk is an error here and never a SIGBUS in the script.
+Where no file can be written, segments lie in anonymous memory up to a bound; what does not fit
+there is dropped and counted. One writer, any number of threads; a forked child has its own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import mmap
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from headstream.capture import clock, frames, wire
+from headstream.capture.errors import LOSSES, WARNINGS, SpoolUnusable
+from headstream.capture.settings import Settings
+from headstream.schemas.identifiers import enc
+
+if TYPE_CHECKING:
+    from headstream.schemas.documents import Document
+    from headstream.schemas.events import Event
+
+FIRST_SEGMENT: Final = 256 << 10
+_NAME_LENGTH: Final = 80
+_ALIVE = "owner"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """Who writes a spool and for which run: the first frame of each segment."""
+
+    workflow: str
+    execution: str
+    definition: str | None
+    producer: str
+    host: str
+    pid: int
+    created: int
+    format: int = wire.FORMAT
+
+    def payload(self) -> bytes:
+        return json.dumps({name: getattr(self, name) for name in self.__slots__}).encode()
+
+    @classmethod
+    def read(cls, payload: bytes) -> Header:
+        """Read a header; SpoolUnusable if a newer version wrote it."""
+        header = cls(**json.loads(payload))
+        if header.format != wire.FORMAT:
+            raise SpoolUnusable(
+                f"spool format {header.format} is not {wire.FORMAT}: ship it with its own version"
+            )
+        return header
+
+    @property
+    def directory(self) -> str:
+        return "~".join((_short(self.workflow), _short(self.execution), _short(self.producer)))
+
+
+def _short(text: str) -> str:
+    """One part of a directory name: readable, and unique also where it must be cut."""
+    name = enc(text)
+    if len(name) <= _NAME_LENGTH:
+        return name
+    import hashlib  # Imported late, like all that only some scripts need.
+
+    return f"{name[: _NAME_LENGTH - 17]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+class Segment(NamedTuple):
+    """A run of frames: a mapped file, or memory if `path` is None."""
+
+    number: int
+    data: mmap.mmap
+    size: int
+    path: Path | None
+
+
+class Rows(NamedTuple):
+    """A reserved run of rows. `base` is the offset of row 0 in `data`, `at` that of the frame's payload."""
+
+    data: mmap.mmap
+    base: int
+    at: int
+    size: int
+    capacity: int
+
+    def seal(self) -> None:
+        """No further row will be opened here."""
+        self.data[self.at + frames.ROWS_SEALED] = 1
+
+
+class Writer:
+    """Appends frames to the segments of one spool. Never raises for want of space; it counts."""
+
+    def __init__(self, header: Header, settings: Settings, preamble: tuple[Document, ...] = ()) -> None:
+        self.header = header
+        self.settings = settings
+        self.segments: list[Segment] = []  # Those in memory, and the one being written.
+        self.directory: Path | None = None
+        self.closed = False
+        self._owner: int | None = None
+        # Reentrant: a signal handler of the script may capture while the script does.
+        self._lock = threading.RLock()
+        self._busy = False
+        self._deferred: list[tuple[int, bytes]] = []
+        self._number = 0
+        self._position = 0
+        self._bytes = 0
+        self._on_write: Callable[[], None] | None = None
+        if settings.spool is not None:
+            try:
+                self._make_directory(settings.spool)
+            except OSError as error:
+                self._fall_back(error)
+        for document in preamble:
+            self.document(document)
+
+    def document(self, document: Document) -> bool:
+        return self.append(frames.DOCUMENT, wire.dump([document.kind, document.name, document.body]))
+
+    def event(self, event: Event) -> bool:
+        """Append an event that is not a block of rows."""
+        from headstream.capture.records import event_to  # The steps of a script write records at once.
+
+        return self.append(frames.EVENT, wire.dump(event_to(event)))
+
+    def append(self, kind: int, payload: bytes) -> bool:
+        """Write one frame; it survives the process once this has returned True. False: dropped, counted."""
+        with self._lock:
+            if self._busy:
+                # A signal handler or a finaliser interrupted this thread between two stores: afterwards.
+                self._deferred.append((kind, payload))
+                return True
+            self._busy = True
+            try:
+                written = self._append(kind, payload)
+            finally:
+                self._busy = False
+            if self._deferred:
+                self.append(*self._deferred.pop(0))
+        return written
+
+    def reserve(self, meta: bytes, columns: int, capacity: int) -> Rows | None:
+        """Room for rows of this many columns, already visible to readers; None: dropped, counted."""
+        with self._lock:
+            if self._busy:
+                return None
+            self._busy = True
+            try:
+                rows = self._reserve(meta, frames.row_size(columns), capacity)
+            finally:
+                self._busy = False
+            if self._deferred:
+                self.append(*self._deferred.pop(0))
+        return rows
+
+    def close(self) -> None:
+        """Say that nothing follows, and let readers take the spool away once it is shipped."""
+        if self.closed:
+            return
+        self.append(frames.CLOSED, b"")
+        self.closed = True
+        self.segments = self.in_memory()  # Each mapped file holds a descriptor.
+        self.release()
+
+    def release(self) -> None:
+        """Give up the lock that tells readers that this writer lives."""
+        if self._owner is not None:
+            os.close(self._owner)
+            self._owner = None
+
+    def in_memory(self) -> list[Segment]:
+        return [segment for segment in self.segments if segment.path is None]
+
+    def forget(self, number: int) -> None:
+        """Free a memory segment that has been shipped."""
+        with self._lock:
+            gone = [s for s in self.segments if s.path is None and s.number <= number]
+            self.segments = [s for s in self.segments if s not in gone]
+            self._bytes -= sum(segment.size for segment in gone)
+
+    def _append(self, kind: int, payload: bytes) -> bool:
+        size = frames.frame_size(len(payload))
+        segment = self._room(size)
+        if segment is None:
+            LOSSES.add("spool-full" if kind == frames.EVENT else "spool-full-other")
+            return False
+        at = self._position
+        data = segment.data
+        data[at + frames.FRAME.size : at + frames.FRAME.size + len(payload)] = payload
+        frames.REST.pack_into(data, at + 4, frames.crc(kind, payload), kind)
+        # Published from here on. A length of zero is the end of the data, so it counts the header too.
+        frames.LENGTH.pack_into(data, at, len(payload) + frames.FRAME.size)
+        self._position = at + size
+        return True
+
+    def _reserve(self, meta: bytes, size: int, capacity: int) -> Rows | None:
+        start = frames.rows_start(len(meta))
+        segment = self._room(frames.frame_size(start + size * capacity))
+        if segment is None:
+            LOSSES.add("spool-full-rows")
+            return None
+        at, data = self._position, segment.data
+        payload_at = at + frames.FRAME.size
+        head = frames.ROWS_HEAD.pack(len(meta), size, capacity)
+        data[payload_at : payload_at + len(head)] = head
+        data[payload_at + frames.ROWS_META : payload_at + frames.ROWS_META + len(meta)] = meta
+        length = start + size * capacity
+        frames.REST.pack_into(data, at + 4, frames.crc(frames.ROWS, head, meta), frames.ROWS)
+        frames.LENGTH.pack_into(data, at, length + frames.FRAME.size)
+        self._position = at + frames.frame_size(length)
+        return Rows(data=data, base=payload_at + start, at=payload_at, size=size, capacity=capacity)
+
+    def _room(self, size: int) -> Segment | None:
+        """The segment that the next frame of this size goes to; moves past a frame cut off by a signal."""
+        segment = self.segments[-1] if self.segments else None
+        if segment is not None:
+            self._skip_published(segment)
+            # Room is kept for the END frame.
+            if self._position + size + frames.frame_size(0) <= segment.size:
+                return segment
+        return self._next_segment(size)
+
+    def _skip_published(self, segment: Segment) -> None:
+        """An asynchronous exception may have struck between publishing a frame and moving on."""
+        while segment.data[self._position : self._position + 4] != b"\0\0\0\0":
+            (length,) = frames.LENGTH.unpack_from(segment.data, self._position)
+            self._position += frames.frame_size(length - frames.FRAME.size)
+
+    def _next_segment(self, size: int) -> Segment | None:
+        header = self.header.payload()
+        needed = size + frames.frame_size(len(header)) + 2 * frames.frame_size(0)
+        doubled = FIRST_SEGMENT << min(self._number, 10)
+        wanted = max(min(doubled, self.settings.segment_bytes), needed)
+        wanted = (wanted + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
+        fresh = self._file_segment(wanted) or self._memory_segment(wanted, needed)
+        if fresh is None:
+            return None
+        previous = self.segments[-1] if self.segments else None
+        at = self._position
+        self._position = 0
+        keep = [s for s in self.segments if s.path is None]
+        self.segments = [*keep, fresh]
+        self._number = fresh.number + 1
+        self._append(frames.HEADER, header)
+        if previous is not None:
+            _publish_end(previous, at)
+        return fresh
+
+    def _file_segment(self, size: int) -> Segment | None:
+        if self.directory is None:
+            return None
+        path = self.directory / f"{self._number:06d}.seg"
+        try:
+            if self._used() + size > self.settings.spool_bytes:
+                raise OSError(f"the spool would exceed spool_bytes={self.settings.spool_bytes}")
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(handle, 0, size)
+                data = mmap.mmap(handle, size)
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+            finally:
+                os.close(handle)
+        except OSError as error:
+            WARNINGS.add("spool-in-memory", message=f"{path}: {error}")
+            return None
+        return Segment(number=self._number, data=data, size=size, path=path)
+
+    def _memory_segment(self, size: int, needed: int) -> Segment | None:
+        left = self.settings.memory_bytes - self._bytes
+        if size > left:
+            size = (needed + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
+        if size > left:
+            return None
+        self._bytes += size
+        return Segment(number=self._number, data=mmap.mmap(-1, size), size=size, path=None)
+
+    def _used(self) -> int:
+        assert self.directory is not None
+        with os.scandir(self.directory) as entries:
+            return sum(entry.stat().st_size for entry in entries if entry.name.endswith(".seg"))
+
+    def _make_directory(self, root: Path) -> None:
+        """Make the directory under another name first: readers see it only with its lock held."""
+        root.mkdir(parents=True, exist_ok=True)
+        fresh = root / f".new-{self.header.producer}"
+        fresh.mkdir(mode=0o700)
+        self._owner = os.open(fresh / _ALIVE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.write(self._owner, f"{self.header.host}\n{self.header.pid}\n".encode())
+        try:
+            fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:  # Some parallel file systems have no locks: readers ask for the pid.
+            WARNINGS.add("spool-without-lock", message=str(error))
+        self.directory = fresh
+        try:
+            if self._next_segment(0) is None or self.segments[-1].path is None:
+                raise OSError(f"no segment could be made in {root}")
+            target = root / self.header.directory
+            fresh.rename(target)
+            self.directory = target
+        except BaseException:
+            import shutil  # Imported late: an import of capture stays light.
+
+            self.release()
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
+
+    def _fall_back(self, error: OSError) -> None:
+        WARNINGS.add("spool-in-memory", message=f"{self.settings.spool}: {error}")
+        self.directory = None
+
+
+def _publish_end(segment: Segment, at: int) -> None:
+    frames.REST.pack_into(segment.data, at + 4, frames.crc(frames.END, b""), frames.END)
+    frames.LENGTH.pack_into(segment.data, at, frames.FRAME.size)
+
+
+def writer_lives(directory: Path) -> bool:
+    """Tell whether the process that writes this spool still runs and has not closed it."""
+    try:
+        handle = os.open(directory / _ALIVE, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # No locks here: the process id is the next best witness, on its own host.
+        return _pid_lives(directory / _ALIVE)
+    finally:
+        os.close(handle)
+    return False
+
+
+def _pid_lives(path: Path) -> bool:
+    host, pid = path.read_text().split()[:2]
+    if host != os.uname().nodename:
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def new_header(workflow: str, execution: str, definition: str | None, producer: str, host: str) -> Header:
+    return Header(
+        workflow=workflow,
+        execution=execution,
+        definition=definition,
+        producer=producer,
+        host=host,
+        pid=os.getpid(),
+        created=clock.now(),
+    )

@@ -1,0 +1,116 @@
+"""Values and records as compact JSON for the spool: exact for every value, and cheap to write.
+
+A record is a list that begins with one letter; the rest stands in the order of the fields of the
+event (format 1, named in the header of each segment; `records.py` has the events). Only the
+standard library is used, so that the captured script never waits for a codec or its import; the
+shipper turns records into Avro.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from headstream.schemas.values import (
+    AttributeValue,
+    DictValue,
+    Instant,
+    Json,
+    ListValue,
+    Reference,
+    Value,
+    references,
+)
+
+FORMAT = 1
+# As in headstream.schemas.events, which a script that only spools need not import.
+IN = "in"
+OUT = "out"
+Wire = Any
+
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
+
+
+def dump(record: Wire) -> bytes:
+    return _encode(record).encode()
+
+
+def load(payload: bytes) -> Wire:
+    return json.loads(payload)
+
+
+def held(values: tuple[AttributeValue, ...]) -> list[Wire]:
+    """Values by identity: a reference names itself, anything else is named by its attribute."""
+    found: list[Wire] = []
+    for given in values:
+        value = given.value
+        if isinstance(value, Reference):
+            found.append([given.name, reference_to(value)])
+            continue
+        found.append([given.name, None])
+        if isinstance(value, (ListValue, DictValue)):
+            found.extend([None, reference_to(reference)] for reference in references(value))
+    return found
+
+
+def context(
+    *,
+    cluster: str | None = None,
+    job: str | None = None,
+    hosts: tuple[str, ...] = (),
+    peak_memory_bytes: int | None = None,
+    cpu_seconds: float | None = None,
+    metadata: str | None = None,
+) -> Wire:
+    """Execution data, in the order of the fields of `Context`."""
+    return [cluster, job, hosts, peak_memory_bytes, cpu_seconds, None, None, metadata]
+
+
+def value_to(value: Value) -> Wire:
+    match value:
+        case bool() | int() | float() | str():
+            return value
+        case Json(text):
+            return {"j": text}
+        case Instant(microseconds):
+            return {"t": microseconds}
+        case Reference():
+            return {"r": reference_to(value)}
+        case ListValue(items):
+            return {"l": [value_to(item) for item in items]}
+        case DictValue(items):
+            return {"d": [[key, value_to(item)] for key, item in items]}
+
+
+def value_from(wire: Wire) -> Value:
+    if not isinstance(wire, dict):
+        scalar: Value = wire
+        return scalar
+    ((kind, body),) = wire.items()
+    match kind:
+        case "j":
+            return Json(body)
+        case "t":
+            return Instant(body)
+        case "r":
+            return reference_from(body)
+        case "l":
+            return ListValue(tuple(value_from(item) for item in body))
+    return DictValue(tuple((key, value_from(item)) for key, item in body))
+
+
+def reference_to(reference: Reference) -> Wire:
+    return [reference.text, reference.store, reference.kind, reference.version, reference.checksum]
+
+
+def reference_from(wire: Wire) -> Reference:
+    text, store, kind, version, checksum = wire
+    return Reference(text=text, store=store, kind=kind, version=version, checksum=checksum)
+
+
+def attributes_to(values: tuple[AttributeValue, ...]) -> Wire:
+    return [[v.name, value_to(v.value), v.metadata, v.note] for v in values]
+
+
+def attributes_from(wire: Wire) -> tuple[AttributeValue, ...]:
+    return tuple(AttributeValue(name, value_from(value), meta, note) for name, value, meta, note in wire)
