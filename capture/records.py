@@ -147,7 +147,7 @@ def event_from(wire: Wire) -> Event:
         case "V":
             step, direction, values, at, scope = body
             return ValuesAdded(
-                step=StepRef(*step),
+                step=ref_from(step),
                 direction=direction,
                 values=attributes_from(values),
                 at=at,

@@ -17,11 +17,10 @@ from headstream.capture.errors import LOSSES, WARNINGS, swallow
 from headstream.capture.recorder import Recorder
 from headstream.capture.references import Catalogue
 from headstream.capture.settings import Settings
-from headstream.capture.step import ENDED, NEW, OPEN, Nowhere, Opener, describe, verdict
+from headstream.capture.step import ENDED, NEW, OPEN, Nowhere, Opener, describe, failed, verdict
 from headstream.capture.values import Rules, clean
 from headstream.capture.wire import OUT
 from headstream.schemas.errors import SchemaError
-from headstream.schemas.values import AttributeValue
 from headstream.schemas.vocabulary import ERRORED
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class Run(Opener):
         self._person = person
         self._process = recorder.process
         self._state = NEW
-        self._outputs: list[AttributeValue] = []
+        self._outputs: list[wire.Wire] = []
         self._dirty: context.DirtyCheck | None = None
 
     def __enter__(self) -> Self:
@@ -58,10 +57,10 @@ class Run(Opener):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None or isinstance(error, GeneratorExit):
-            self.end()
-        else:
+        if failed(error):
             self.end(ERRORED, describe(error))
+        else:
+            self.end()
 
     def begin(self) -> Self:
         """Start the run now; a run that has started is left as it is."""
@@ -73,12 +72,16 @@ class Run(Opener):
         return self
 
     def generated(self, **values: Any) -> Self:
-        """Say outputs of the run as a whole. They are told when the run ends."""
+        """Say outputs of the run as a whole, as `attribute=value`."""
         try:
+            self.begin()
             if self._state == ENDED:
                 LOSSES.add("values-after-end")
-            else:
-                self._outputs.extend(self.recorder.values(OUT, None, values))
+            elif values:
+                found = self.recorder.values(OUT, None, values)
+                before = [[], self._outputs, []] if self._outputs else None
+                self.recorder.write(["V", None, OUT, wire.attributes_to(found), now(), before])
+                self._outputs = [*self._outputs, *wire.held(found)]
         except Exception as error:
             swallow(error, "run-generated")
         return self
@@ -117,19 +120,15 @@ class Run(Opener):
     def _end(self, outcome: str, error: str | None) -> None:
         self._end_inner(outcome, error)
         self._state = ENDED
-        if self._process is self.recorder.process:
-            if self._first:
-                self._write_end(outcome, error)
-            else:
-                LOSSES.add("run-outputs-of-a-further-rank", len(self._outputs))
+        if self._process is self.recorder.process and self._first:
+            self._write_end(outcome, error)
         self.recorder.close()
 
     def _write_end(self, outcome: str, error: str | None) -> None:
         late: wire.Wire = None
         if self._dirty is not None and self._dirty.answer is not None:
             late = wire.context(metadata=json.dumps({"git_dirty": self._dirty.answer}))
-        values = wire.attributes_to(tuple(self._outputs))
-        self.recorder.write(["Q", self.started, now(), outcome, error, None, values, late])
+        self.recorder.write(["Q", self.started, now(), outcome, error, None, [], late])
 
 
 def workflow(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeGuard, TypeVar
 
 from headstream.capture import telemetry, wire
 from headstream.capture.clock import now
@@ -186,11 +186,10 @@ class Step(Opener):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # A generator that is closed inside `with` has not failed.
-        if error is None or isinstance(error, GeneratorExit):
-            self.end()
-        else:
+        if failed(error):
             self.end(ERRORED, describe(error))
+        else:
+            self.end()
 
     def begin(self) -> Self:
         """Start now; a step that has started is left as it is."""
@@ -329,6 +328,14 @@ def verdict(outcome: str | None, error: BaseException | str | None) -> tuple[str
     if outcome not in OUTCOMES:
         outcome = FINISHED if text is None else ERRORED
     return outcome, None if text is None else clean(str(text))[:_ERROR_LENGTH]
+
+
+def failed(error: BaseException | None) -> TypeGuard[BaseException]:
+    """Tell whether an exception that leaves a `with` means failure: a generator that is closed inside
+    it has not failed, and neither has a script that says `sys.exit(0)`."""
+    if isinstance(error, SystemExit):
+        return error.code not in (None, 0)
+    return error is not None and not isinstance(error, GeneratorExit)
 
 
 def describe(error: BaseException) -> str:

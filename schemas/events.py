@@ -130,9 +130,12 @@ class StepEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValuesAdded:
-    """An open step used or generated further values (`direction` is "in" or "out")."""
+    """An open step used or generated further values (`direction` is "in" or "out").
 
-    step: StepRef
+    Without a step the run as a whole did: its outputs, told before it ends.
+    """
+
+    step: StepRef | None
     direction: str
     values: tuple[AttributeValue, ...]
     at: int | None = None

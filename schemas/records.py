@@ -91,8 +91,9 @@ def event_from_record(name: str, record: Record) -> Event:
         case "StepEnded":
             return StepEnded(**_step_from(record))
         case "ValuesAdded":
+            step = record["step"]
             return ValuesAdded(
-                step=StepRef(**record["step"]),
+                step=None if step is None else StepRef(**_body(step)),
                 direction=record["direction"],
                 values=tuple(_attribute_from(v) for v in record["values"]),
                 at=record["at"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -88,12 +89,30 @@ def test_a_task_tells_its_start_what_it_generated_at_once_and_its_end(settings: 
 def test_a_run_tells_its_start_its_end_and_its_outputs(settings: Settings, told: Told) -> None:
     with capture.workflow("wf", execution="e1", person="ana", settings=settings) as run:
         run.generated(best=3)
-    started, ended = told()
+        # What is said is kept at once, not when the run ends: the script may not live that long.
+        assert [type(event) for event in told()] == [RunStarted, ValuesAdded]
+        run.generated(worst=4)
+    started, first, second, ended = told()
     assert isinstance(started, RunStarted) and isinstance(ended, RunEnded)
     assert started.person == "ana" and started.context is not None and started.context.hosts
-    assert ended == RunEnded(
-        started=started.started, ended=ended.ended, outcome="FINISHED", values=(AttributeValue("best", 3),)
-    )
+    assert isinstance(first, ValuesAdded) and isinstance(second, ValuesAdded)
+    assert (first.step, first.values, first.scope) == (None, (AttributeValue("best", 3),), Scope())
+    assert second.scope == Scope(generated=(Holding("best"),))
+    assert ended == RunEnded(started=started.started, ended=ended.ended, outcome="FINISHED")
+
+
+@pytest.mark.parametrize(("code", "outcome"), [(0, "FINISHED"), (None, "FINISHED"), (3, "ERRORED")])
+def test_a_script_that_leaves_with_success_has_not_failed(
+    settings: Settings, told: Told, code: int | None, outcome: str
+) -> None:
+    with (
+        pytest.raises(SystemExit),
+        capture.workflow("wf", settings=settings) as run,
+        run.task("training"),
+    ):
+        sys.exit(code)
+    ends = [event.outcome for event in told() if isinstance(event, StepEnded | RunEnded)]
+    assert ends == [outcome, outcome]
 
 
 def test_steps_name_all_that_enclose_them_and_what_those_had_used(settings: Settings, told: Told) -> None:

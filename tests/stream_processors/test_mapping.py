@@ -115,6 +115,15 @@ def test_the_end_of_an_epoch_ties_its_model_to_data_settings_and_evaluations() -
     } <= got
 
 
+def test_outputs_of_a_run_are_generated_by_the_run() -> None:
+    said = ValuesAdded(step=None, direction="out", values=(AttributeValue("summary", MODEL),))
+    got = facts([RunStarted(started=1), said])
+    assert ("ref/gpfs1/models/m.pt", "prov:wasGeneratedBy", "id", "wfe/seismic_train/r") in got
+    attribute = "attr/seismic_train/~/out/summary"
+    assert ("ref/gpfs1/models/m.pt", "provml:wasDerivedFromAttribute", "id", attribute) in got
+    assert (attribute, "provml:name", "string", "summary") in got
+
+
 def test_a_validation_evaluates_the_model_it_used_once_it_has_ended() -> None:
     step = StepRef("validation", "1")
     scope = Scope(used=(Holding("model_path", MODEL),))
