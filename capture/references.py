@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from headstream.capture.errors import WARNINGS
-from headstream.schemas.identifiers import canonical_reference
+from headstream.schemas.mounts import Mounts
 from headstream.schemas.values import Reference
 
 if TYPE_CHECKING:
@@ -122,23 +122,11 @@ class Catalogue:
 
     def __init__(self, stores: Iterable[Store] = ()) -> None:
         self.stores = tuple(stores)
-        mounts = [(canonical_reference(mount), store.id) for store in self.stores for mount in store.mounts]
-        # The longest prefix first, so that the first that fits is the right one.
-        self._mounts = sorted(mounts, key=lambda pair: (-len(pair[0]), pair))
-
-    def store_of(self, text: str) -> str | None:
-        """The store mounted deepest above this path; prefixes match whole path components."""
-        if not self._mounts:
-            return None
-        path = canonical_reference(text)
-        for mount, store in self._mounts:
-            if path == mount or path.startswith(mount if mount.endswith("/") else mount + "/"):
-                return store
-        return None
+        self.mounts = Mounts.of(self.stores)
 
     def resolve(self, given: Given, default: str | None) -> Reference:
         """The reference that is spooled; computes a checksum that was asked for."""
-        store = given.store or default or self.store_of(given.text)
+        store = given.store or default or self.mounts.store_of(given.text)
         if store is None:
             WARNINGS.add("reference-without-store", message=given.text)
         checksum = given.checksum if given.path is None else file_checksum(given.path)

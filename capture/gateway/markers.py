@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from headstream.capture.gateway.wire import identifier, json_text
-from headstream.schemas.definition import Attribute, Store
-from headstream.schemas.identifiers import canonical_reference
+from headstream.schemas.definition import Attribute
+from headstream.schemas.mounts import Mounts
 from headstream.schemas.values import AttributeValue, DictValue, Json, ListValue, Reference, Value
 from headstream.schemas.vocabulary import REFERENCE_SEMANTICS
 
@@ -27,35 +27,12 @@ _OWN_KEYS: Final = frozenset({"prov_attr_type", "type", "values", "custom_metada
 _REFERENCE_KEYS: Final = frozenset({"data_store_id", "datastore_id", "version", "checksum"})
 
 
-@dataclass(frozen=True, slots=True)
-class Catalogue:
-    """The stores that are known, by the path prefixes under which their data is visible."""
-
-    mounts: tuple[tuple[str, str], ...] = ()
-
-    @classmethod
-    def of(cls, stores: Iterable[Store]) -> Catalogue:
-        """Longest prefix first; a store given later replaces one with the same id."""
-        by_id = {store.id: store for store in stores}
-        found = [(_prefix(mount), store.id) for store in by_id.values() for mount in store.mounts]
-        return cls(tuple(sorted(found, key=lambda pair: (-len(pair[0]), pair))))
-
-    def store_of(self, text: str) -> str | None:
-        """Id of the store whose mount prefix is the longest that the reference lies under."""
-        path = _prefix(text)
-        return next((store for mount, store in self.mounts if path.startswith(mount)), None)
-
-
-def _prefix(text: str) -> str:
-    return canonical_reference(text).rstrip("/") + "/"
-
-
-def coerce(name: str, wire: Any, attribute: Attribute | None, catalogue: Catalogue) -> AttributeValue:
+def coerce(name: str, wire: Any, attribute: Attribute | None, mounts: Mounts) -> AttributeValue:
     """What a value on the wire says in the slot of an attribute; never raises on cleaned JSON.
 
     Metadata of elements inside a list or dictionary is kept under `elements`, by their path.
     """
-    coercion = _Coercion(catalogue)
+    coercion = _Coercion(mounts)
     value = coercion.value(wire, attribute, ())
     metadata = coercion.metadata.pop((), {})
     if coercion.metadata:
@@ -75,7 +52,7 @@ def coerce(name: str, wire: Any, attribute: Attribute | None, catalogue: Catalog
 class _Coercion:
     """One walk through one value, with what it found on its way."""
 
-    catalogue: Catalogue
+    mounts: Mounts
     metadata: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -149,7 +126,7 @@ class _Coercion:
         if store is None and attribute is not None:
             store = attribute.store
         if store is None:
-            store = self.catalogue.store_of(text)
+            store = self.mounts.store_of(text)
         return Reference(text=text, store=store, kind=kind, version=version, checksum=checksum)
 
     def _plain(self, wire: Any, attribute: Attribute | None) -> Value:

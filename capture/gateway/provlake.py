@@ -14,7 +14,7 @@ from typing import Any
 
 from headstream.capture.gateway import wire
 from headstream.capture.gateway.errors import MessageRefused
-from headstream.capture.gateway.markers import Catalogue, coerce
+from headstream.capture.gateway.markers import coerce
 from headstream.capture.gateway.messages import (
     WORKFLOW,
     Envelope,
@@ -39,6 +39,7 @@ from headstream.schemas.events import (
     StepStarted,
     ValuesAdded,
 )
+from headstream.schemas.mounts import Mounts
 from headstream.schemas.values import AttributeValue
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Translator:
     def __init__(self, definitions: Iterable[Definition] = (), stores: Iterable[Store] = ()) -> None:
         self._definitions = {definition.workflow: definition for definition in definitions}
         self._stores = {store.id: store for store in stores}
-        self._catalogues: dict[str, Catalogue] = {}
+        self._mounts_of: dict[str, Mounts] = {}
         self._runs: dict[tuple[str, str], RunScope] = {}
 
     def learn(self, content: Definition | Store) -> None:
@@ -81,7 +82,7 @@ class Translator:
             self._definitions[content.workflow] = content
         else:
             self._stores[content.id] = content
-        self._catalogues.clear()
+        self._mounts_of.clear()
 
     def definition_hash(self, workflow: str) -> str | None:
         """Content hash of the definition that this workflow has now, as a bag names it."""
@@ -152,18 +153,18 @@ class Translator:
     ) -> tuple[AttributeValue, ...]:
         definition = self._definitions.get(workflow)
         planned = definition.transformation(transformation) if definition and transformation else None
-        catalogue = self._catalogue(workflow)
+        mounts = self._mounts(workflow)
         return tuple(
-            coerce(name, value, planned.attribute(direction, name) if planned else None, catalogue)
+            coerce(name, value, planned.attribute(direction, name) if planned else None, mounts)
             for name, value in values.items()
         )
 
-    def _catalogue(self, workflow: str) -> Catalogue:
-        found = self._catalogues.get(workflow)
+    def _mounts(self, workflow: str) -> Mounts:
+        found = self._mounts_of.get(workflow)
         if found is None:
             definition = self._definitions.get(workflow)
             planned = () if definition is None else definition.stores
-            found = self._catalogues[workflow] = Catalogue.of([*planned, *self._stores.values()])
+            found = self._mounts_of[workflow] = Mounts.of([*planned, *self._stores.values()])
         return found
 
 
