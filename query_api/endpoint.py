@@ -42,15 +42,19 @@ class Dialect(Enum):
 
 
 class SparqlEndpoint:
-    """A read-only client of one endpoint; safe from any thread.
+    """A read-only client of one endpoint, by its URL or as the sink names it (`blazegraph:URL`).
+
+    Safe from any thread.
 
     A Blazegraph is told to refuse writes, to stop at the deadline, and to cancel a query that nobody waits
     for. Error bodies of the store never leave this module: they hold stack traces.
     """
 
     def __init__(self, url: str, *, dialect: Dialect | None = None) -> None:
-        self.url = url
-        self.dialect = dialect or guess_dialect(url)
+        kind, _, rest = url.partition(":")
+        named = {"blazegraph": Dialect.BLAZEGRAPH, "graph-store": Dialect.SPARQL}.get(kind)
+        self.url = url if named is None else rest
+        self.dialect = dialect or named or guess_dialect(url)
         # No proxies from the environment: the store is near, and its data are nobody else's.
         self._client = httpx.Client(trust_env=False, follow_redirects=False)
 

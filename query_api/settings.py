@@ -30,7 +30,7 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Read the HEADSTREAM_* variables; raises ConfigurationError for a value that cannot be used."""
         url = environ.get("HEADSTREAM_STORE_URL", "")
-        # The sink writes to `oxigraph:PATH`; the same value serves here.
+        # What the sink is told (`oxigraph:PATH`, `blazegraph:URL`, `graph-store:URL`) serves here too.
         path = url.removeprefix("oxigraph:") if url.startswith("oxigraph:") else ""
         return cls(
             host=environ.get("HEADSTREAM_API_HOST") or "127.0.0.1",

@@ -1,6 +1,6 @@
 """A dead letter as a Kafka message: the original key and bytes, and why it was refused in headers.
 
-The tracker and the sink write such messages and `headstream dead-letters` reads them; the names
+The tracker and the sink write such messages and whoever sends one again reads them; the names
 here are the only agreement between them. A message that is sent again carries its count of
 attempts, so that a second refusal says that it is the second.
 """

@@ -28,7 +28,7 @@ def main() -> None:
             logging.getLogger(noisy).setLevel(logging.WARNING)
         registry = CollectorRegistry()
         metrics = Metrics(registry)
-        _serve(settings.metrics_port, registry)
+        _serve(settings.metrics_host, settings.metrics_port, registry)
         run(settings, metrics, datadir=_folder(), track=track, describe=describe)
     except TrackerError as error:
         sys.exit(f"headstream tracker: {error}")
@@ -41,14 +41,14 @@ def _folder() -> str:
     return str(folder)
 
 
-def _serve(port: int | None, registry: CollectorRegistry) -> None:
+def _serve(host: str, port: int | None, registry: CollectorRegistry) -> None:
     """Offer the metrics; a port in use costs the metrics, never the pipeline."""
     if port is None:
         return
     try:
-        start_http_server(port, registry=registry)
+        start_http_server(port, addr=host, registry=registry)
     except OSError as error:
-        log.warning("metrics are not offered on port %d: %s", port, error)
+        log.warning("metrics are not offered on %s:%d: %s", host, port, error)
 
 
 if __name__ == "__main__":

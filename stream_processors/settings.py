@@ -40,6 +40,7 @@ class Settings:
     session_seconds: float = 10.0
     # A worker told to stop is gone after this, drained or not: what it drops comes again.
     drain_seconds: float = 8.0
+    metrics_host: str = "127.0.0.1"
     metrics_port: int | None = None
     # Written once partitions are assigned: readiness for those who wait for it.
     ready_file: Path | None = None
@@ -75,6 +76,7 @@ class Settings:
             definition_wait=_seconds(environ, "HEADSTREAM_DEFINITION_WAIT", default.definition_wait),
             session_seconds=_seconds(environ, "HEADSTREAM_SESSION_SECONDS", default.session_seconds),
             drain_seconds=_seconds(environ, "HEADSTREAM_DRAIN_SECONDS", default.drain_seconds),
+            metrics_host=environ.get("HEADSTREAM_METRICS_HOST") or default.metrics_host,
             metrics_port=_whole(environ, "HEADSTREAM_TRACKER_METRICS_PORT", 0, 0) or None,
             ready_file=Path(environ["HEADSTREAM_READY_FILE"])
             if environ.get("HEADSTREAM_READY_FILE")

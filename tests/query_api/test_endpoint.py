@@ -173,3 +173,21 @@ def test_a_cartesian_product_ends_at_the_deadline_in_blazegraph_too(namespace: A
     with pytest.raises(StoreRefused):
         store.query(write, form=Form.SELECT, limits=Limits(seconds=5))
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("location", "url", "dialect"),
+    [
+        ("blazegraph:http://h/x", "http://h/x", Dialect.BLAZEGRAPH),
+        ("graph-store:http://h/namespace/x", "http://h/namespace/x", Dialect.SPARQL),
+        (
+            "http://h/blazegraph/namespace/kb/sparql",
+            "http://h/blazegraph/namespace/kb/sparql",
+            Dialect.BLAZEGRAPH,
+        ),
+    ],
+)
+def test_a_store_is_named_as_for_the_sink(location: str, url: str, dialect: Dialect) -> None:
+    endpoint = SparqlEndpoint(location)
+    assert (endpoint.url, endpoint.dialect) == (url, dialect)
+    endpoint.close()
