@@ -31,7 +31,11 @@ def leave(documents: Sequence[Document], environ: Mapping[str, str]) -> Path:
                 "set HEADSTREAM_SPOOL to a folder that can be written"
             )
         for document in documents:
-            writer.document(document)
+            if not writer.document(document):
+                raise SpoolUnusable(
+                    f"{document.kind} {document.name!r} did not fit into the spool {settings.spool}; "
+                    "is the disk full?"
+                )
     finally:
         writer.close()
     return writer.directory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,20 +10,22 @@ from typing import Protocol
 
 import httpx
 
+from headstream import live
 from headstream.errors import ApiRefused, CommandError, NotUp
 from headstream.places import Places
-from headstream.query_api import results
+from headstream.query_api import guard, results
 from headstream.query_api.ask import ask, ask_raw
 from headstream.query_api.catalogue import Answers, catalogue
 from headstream.query_api.endpoint import SparqlEndpoint
 from headstream.query_api.errors import QueryApiError
-from headstream.query_api.store import Graph, OxigraphStore, QueryStore, Table
-from headstream.schemas.identifiers import DEFAULT_BASE
-from headstream.services import state
+from headstream.query_api.guard import Form
+from headstream.query_api.settings import Settings
+from headstream.query_api.store import Graph, Limits, OxigraphStore, QueryStore, Truth
 
 # Formats of the commands, by the kind of answer they can show.
 ROW_FORMATS = ("table", "json", "csv")
 TRIPLE_FORMATS = ("ttl", "nt")
+TRUTH_FORMATS = ("table", "json")
 _ACCEPT = {
     "table": "text/plain",
     "json": "application/sparql-results+json",
@@ -30,8 +33,10 @@ _ACCEPT = {
     "ttl": "text/turtle",
     "nt": "application/n-triples",
 }
-API = "api"
 _SECONDS = 300.0
+_MORE = "the answer was cut: there is more than HEADSTREAM_API_MAX_ROWS or ..._BYTES let through"
+
+Warn = Callable[[str], None]
 
 
 class Asker(Protocol):
@@ -47,133 +52,166 @@ class Asker(Protocol):
 
 
 @contextmanager
-def asker(places: Places, store: str | None = None) -> Iterator[Asker]:
-    """Whoever can answer: the given store, else the API that is up, else the embedded store on disk."""
-    base = os.environ.get("HEADSTREAM_BASE_IRI") or DEFAULT_BASE
+def asker(places: Places, store: str | None = None, warn: Warn = lambda line: None) -> Iterator[Asker]:
+    """Whoever can answer: the given store, else the API that is up, else the embedded store on disk.
+
+    `warn` is told where an answer is not what one may take it for. Raises NotUp if nobody can answer.
+    """
+    settings = Settings.from_env(os.environ)
     if store is not None:
-        with _direct(store, base) as found:
+        with _direct(live.location(places, store), settings, warn) as found:
             yield found
         return
     url = api_url(places)
     if url is not None:
-        token = os.environ.get("HEADSTREAM_API_TOKEN")
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = {"Authorization": f"Bearer {settings.token}"} if settings.token else {}
         with httpx.Client(base_url=url, headers=headers, timeout=_SECONDS, trust_env=False) as client:
-            yield _Api(client)
+            yield _Api(client, warn)
         return
-    if not places.store.is_dir():
-        raise NotUp(
-            f"nothing is up in {places.data}, and there is no embedded store either; "
-            "`headstream up` starts the services, `headstream demo` fills a first graph"
-        )
-    with _direct(places.store_location, base) as found:
+    _demand_embedded(places)
+    up = "nothing is up" if live.up_for(places) is None else "the embedded service has died"
+    warn(f"{up} in {places.data}: the answer comes from the embedded store on disk")
+    with _direct(places.store_location, settings, warn) as found:
         yield found
 
 
 def api_url(places: Places) -> str | None:
     """Where the query API of what is up answers, or None."""
-    found = state.read(places.data)
-    if found is None:
-        return None
-    for running in found.alive:
-        if running.url is not None and running.name in (API, "embedded"):
-            return running.url
-    return None
+    running = live.api(live.up_for(places))
+    return running.url if running is not None and running.alive else None
+
+
+def _demand_embedded(places: Places) -> None:
+    found = live.up_for(places)
+    if found is not None and found.mode == "full":
+        raise NotUp(
+            f"the query API of the full services in {places.data} has died; "
+            "`headstream status` says where its log is, `headstream up --services full` starts it again"
+        )
+    if places.store.is_dir():
+        return
+    if (places.data / "blazegraph").is_dir():
+        raise NotUp(
+            f"nothing is up in {places.data}, and its graph is in Blazegraph; "
+            "`headstream up --services full` starts the services"
+        )
+    raise NotUp(
+        f"nothing is up in {places.data}, and there is no embedded store either; "
+        "`headstream up` starts the services, `headstream demo` fills a first graph"
+    )
 
 
 @contextmanager
-def _direct(location: str, base: str) -> Iterator[Asker]:
+def _direct(location: str, settings: Settings, warn: Warn) -> Iterator[Asker]:
     store: QueryStore
+    url = location.removeprefix("blazegraph:")
     if location.startswith("oxigraph:"):
         store = OxigraphStore.open(location.removeprefix("oxigraph:"))
-    elif location.startswith(("http://", "https://")):
-        store = SparqlEndpoint(location)
+    elif url.startswith(("http://", "https://")):
+        store = SparqlEndpoint(url)
     else:
-        raise CommandError(f"{location!r} is no store: give oxigraph:PATH or the URL of a SPARQL endpoint")
+        raise CommandError(
+            f"{location!r} is no store to ask: give oxigraph:PATH, the URL of a SPARQL endpoint, or live"
+        )
     try:
-        yield _Direct(store, base)
+        yield _Direct(store, settings, warn)
     finally:
         store.close()
 
 
 class _Direct:
-    """Answers from a store in this process."""
+    """Answers from a store in this process, within the limits that the API would set."""
 
-    def __init__(self, store: QueryStore, base: str) -> None:
+    def __init__(self, store: QueryStore, settings: Settings, warn: Warn) -> None:
         self._store = store
-        self._base = base
+        self._base = settings.base_iri
+        self._limits = Limits(
+            seconds=settings.timeout_seconds, rows=settings.max_rows, bytes=settings.max_bytes
+        )
+        self._warn = warn
 
     def question(self, question_id: str, values: Mapping[str, Sequence[str]], form: str | None) -> str:
-        try:
-            answer = ask(
-                self._store,
-                question_id,
-                {name: list(given) for name, given in values.items()},
-                base_iri=self._base,
-            )
-        except QueryApiError as error:
-            raise ApiRefused(str(error)) from error
+        given = {name: list(texts) for name, texts in values.items()}
+        with _refusals():
+            answer = ask(self._store, question_id, given, base_iri=self._base, limits=self._limits)
+        self._warn_if_cut(answer.truncated)
         if isinstance(answer, Graph):
-            return (
-                results.as_n_triples(answer)
-                if _format(form, TRIPLE_FORMATS) == "nt"
-                else results.as_turtle(answer)
-            )
+            return _triples(answer, form)
         return _rows(answer, _format(form, ROW_FORMATS), self._base)
 
     def sparql(self, text: str, form: str | None) -> str:
-        try:
-            answer = ask_raw(self._store, text)
-        except QueryApiError as error:
-            raise ApiRefused(str(error)) from error
+        with _refusals():
+            answer = ask_raw(self._store, text, limits=self._limits)
+        if isinstance(answer, Truth):
+            return _truth(results.as_sparql_json(answer), form)
+        self._warn_if_cut(answer.truncated)
         if isinstance(answer, Graph):
-            return (
-                results.as_n_triples(answer)
-                if _format(form, TRIPLE_FORMATS) == "nt"
-                else results.as_turtle(answer)
-            )
-        if isinstance(answer, Table) and _format(form, ROW_FORMATS) != "json":
-            return _rows(results.rows_of(answer), _format(form, ROW_FORMATS), self._base)
-        return results.as_sparql_json(answer) + "\n"
+            return _triples(answer, form)
+        if _format(form, ROW_FORMATS) == "json":
+            return results.as_sparql_json(answer) + "\n"
+        return _rows(results.rows_of(answer), _format(form, ROW_FORMATS), self._base)
+
+    def _warn_if_cut(self, truncated: bool) -> None:
+        if truncated:
+            self._warn(_MORE)
 
 
 class _Api:
     """Answers from the query API over HTTP."""
 
-    def __init__(self, client: httpx.Client) -> None:
+    def __init__(self, client: httpx.Client, warn: Warn) -> None:
         self._client = client
+        self._warn = warn
 
     def question(self, question_id: str, values: Mapping[str, Sequence[str]], form: str | None) -> str:
         chosen = {} if form is None else {"format": form}
-        if form is None and catalogue().find(question_id).kind is Answers.SELECT:
+        with _refusals():
+            question = catalogue().find(question_id)
+        if form is None and question.kind is Answers.SELECT:
             chosen = {"format": "table"}
-        return self._get(f"/api/v1/questions/{question_id}", {**values, **chosen})
+        params = {**{name: list(given) for name, given in values.items()}, **chosen}
+        return self._told(lambda: self._client.get(f"/api/v1/questions/{question.id}", params=params))
 
     def sparql(self, text: str, form: str | None) -> str:
-        accept = _ACCEPT[form] if form else "text/plain, text/turtle, application/sparql-results+json;q=0.5"
-        headers = {"Content-Type": "application/sparql-query", "Accept": accept}
-        return self._told(lambda: self._client.post("/api/v1/sparql", content=text.encode(), headers=headers))
-
-    def _get(self, path: str, params: Mapping[str, str | Sequence[str]]) -> str:
-        return self._told(lambda: self._client.get(path, params=dict(params)))
+        with _refusals():
+            truth = guard.check(text) is Form.ASK
+        accept = _ACCEPT[form] if form else "text/plain, text/turtle"
+        headers = {
+            "Content-Type": "application/sparql-query",
+            "Accept": _ACCEPT["json"] if truth else accept,
+        }
+        told = self._told(lambda: self._client.post("/api/v1/sparql", content=text.encode(), headers=headers))
+        return _truth(told, form) if truth else told
 
     def _told(self, send: Callable[[], httpx.Response]) -> str:
         try:
             answer = send()
         except httpx.HTTPError as error:
             raise ApiRefused(
-                f"the query API at {self._client.base_url} does not answer ({error}); "
-                "`headstream status` shows what is up"
+                f"the query API at {self._client.base_url} does not answer "
+                f"({error or type(error).__name__}); `headstream status` shows what is up"
             ) from error
         if answer.is_success:
+            if answer.headers.get("X-Headstream-Truncated") == "true":
+                self._warn(_MORE)
             return answer.text if answer.text.endswith("\n") else answer.text + "\n"
         raise ApiRefused(_sentence(answer))
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except QueryApiError as error:
+        raise ApiRefused(str(error)) from error
 
 
 def _sentence(answer: httpx.Response) -> str:
     try:
         body = answer.json()
     except ValueError:
+        return f"the query API answered {answer.status_code}"
+    if not isinstance(body, dict):
         return f"the query API answered {answer.status_code}"
     detail, remedy = body.get("detail") or body.get("title"), body.get("what_to_do")
     return f"{detail}; {remedy}" if remedy else str(detail)
@@ -185,6 +223,17 @@ def _format(form: str | None, allowed: tuple[str, ...]) -> str:
     if form not in allowed:
         raise CommandError(f"this answer has no format {form!r}; it has {', '.join(allowed)}")
     return form
+
+
+def _triples(graph: Graph, form: str | None) -> str:
+    return results.as_n_triples(graph) if _format(form, TRIPLE_FORMATS) == "nt" else results.as_turtle(graph)
+
+
+def _truth(sparql_json: str, form: str | None) -> str:
+    """Yes or no, for people, or as SPARQL JSON."""
+    if _format(form, TRUTH_FORMATS) == "json":
+        return sparql_json if sparql_json.endswith("\n") else sparql_json + "\n"
+    return f"{str(json.loads(sparql_json)['boolean']).lower()}\n"
 
 
 def _rows(rows: results.Rows, form: str, base: str) -> str:

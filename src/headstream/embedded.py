@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -33,6 +34,8 @@ from headstream.stream_processors.handling import (
     version_of,
 )
 from headstream.stream_processors.tracker import describe, track
+
+log = logging.getLogger(__name__)
 
 
 class Shelf:
@@ -81,16 +84,19 @@ class Pipeline:
         self._observer = observer
         self._known: dict[str, Definition] = {}
         self._ready: list[Identified] = []
+        self._new: list[Document] = []
+        self._trouble: str | None = None
         for document in shelf:
             self._learn(document)
 
     def publish(self, document: Document) -> None:
-        """Keep a document and queue its facts; bags that waited for it are tracked again."""
-        self._shelf.put(document)
+        """Queue the facts of a document; bags that waited for it are tracked again."""
         message = self._incoming("documents", document.key.encode(), encode_document(document), 0)
         handled, version = handle_document(message, describe=describe, now=_now())
         self._take(handled)
-        if version is not None:
+        # It is kept only with the facts: whoever sends it again after a crash finds the bags that wait.
+        self._new.append(document)
+        if version is not None and not version.hashes <= self._known.keys():
             self._known |= dict.fromkeys(version.hashes, version.definition)
             for bag in self._parked(version.hashes):
                 self.send(bag)
@@ -105,7 +111,6 @@ class Pipeline:
 
     def flush(self, timeout: float) -> int:
         """Write what is queued; the number of messages that are not in the store yet."""
-        del timeout  # A local write has no deadline: it is done, or the store cannot be written.
         if self._ready:
             try:
                 delivered = write_identified(
@@ -116,12 +121,23 @@ class Pipeline:
                     metrics=self._metrics,
                     renderer=self._renderer,
                 )
-            except Unavailable:
+            except Unavailable as error:
+                self._wait(error, timeout)
                 return len(self._ready)
+            self._trouble = None
             if self._observer is not None:
                 self._observer(self._ready, delivered.stored_at)
             self._ready = []
+        while self._new:
+            self._shelf.put(self._new.pop())
         return 0
+
+    def _wait(self, error: Unavailable, seconds: float) -> None:
+        """A disk that is full stays so for a while: say it once, and do not try without pause."""
+        if self._trouble != str(error):
+            self._trouble = str(error)
+            log.error("the graph cannot be written, what is captured stays in the spool: %s", error)
+        time.sleep(seconds)
 
     def close(self) -> None:
         """Let go of the store and the dead-letter file."""

@@ -9,7 +9,10 @@ from typing import Literal
 
 import httpx
 
-from headstream.places import NAMESPACE, Places
+from headstream.capture.settings import spool_root
+from headstream.errors import CommandError
+from headstream.places import DEFAULT_API_PORT, NAMESPACE, Places
+from headstream.query_api.settings import Settings as ApiSettings
 from headstream.services import ports
 from headstream.services.blazegraph import (
     BlazegraphService,
@@ -22,11 +25,11 @@ from headstream.services.ports import HOST
 from headstream.services.processes import Child, headstream
 from headstream.services.settings import Settings
 from headstream.services.stack import Startable, answers
+from headstream.sinks.settings import Settings as SinkSettings
 from headstream.stream_processors import topics
 from headstream.stream_processors.settings import Settings as TrackerSettings
 
 Mode = Literal["embedded", "full"]
-DEFAULT_API_PORT = 8080
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,27 @@ def parts(mode: Mode, places: Places, settings: Settings, options: Options) -> S
     """The processes of a mode, in the order in which they start."""
     chosen = _Mode(places, settings, options)
     return chosen.full() if mode == "full" else chosen.embedded()
+
+
+def check(mode: Mode, settings: Settings, options: Options, environ: Mapping[str, str]) -> None:
+    """Raise an error of ours for a setting that a process would refuse, before anything is started."""
+    if spool_root(environ) is None:
+        raise CommandError("HEADSTREAM_SPOOL is off, so nothing could be taken in; set it to a folder")
+    ApiSettings.from_env(environ).check_exposure()
+    wanted = {"--api-port": options.api_port}
+    if mode == "full":
+        TrackerSettings.from_env(environ)
+        SinkSettings.from_env({**environ, "HEADSTREAM_STORE_URL": "http://unused"})
+        wanted |= {
+            "--kafka-port": settings.kafka_port,
+            "HEADSTREAM_KAFKA_CONTROLLER_PORT (by default --kafka-port + 1)": settings.kafka_controller_port,
+            "--blazegraph-port": settings.blazegraph_port,
+        }
+    for name, port in wanted.items():
+        same = [other for other, number in wanted.items() if number == port]
+        if len(same) > 1:
+            raise CommandError(f"{' and '.join(same)} are both {port}; give each a port of its own")
+        ports.demand(port, f"headstream's {mode} services", name)
 
 
 def store_location(mode: Mode, places: Places, settings: Settings) -> str:
@@ -71,10 +95,18 @@ def _prepare_store_and_topics(bootstrap: str, blazegraph: str) -> None:
 
 
 def _has_namespace(blazegraph: str) -> bool:
-    answer = httpx.get(
-        sparql_url(blazegraph, NAMESPACE), params={"query": "ASK {}"}, timeout=10.0, trust_env=False
-    )
-    return answer.is_success
+    url = sparql_url(blazegraph, NAMESPACE)
+    try:
+        return httpx.get(url, params={"query": "ASK {}"}, timeout=10.0, trust_env=False).is_success
+    except httpx.HTTPError as error:
+        raise CommandError(f"Blazegraph does not answer at {url}: {error or type(error).__name__}") from error
+
+
+def _reachable(host: str) -> str:
+    """The address under which this machine reaches a server that listens on `host`."""
+    if host in ("0.0.0.0", "::"):
+        return HOST
+    return f"[{host}]" if ":" in host else host
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +147,7 @@ class _Mode:
         self, name: str, env: Mapping[str, str], number: int = 0, command: Sequence[str] = ()
     ) -> Child:
         label = name if number == 0 else f"{name}-{number + 1}"
-        ready = self.places.data / "run" / f"{label}.ready"
+        ready = self.places.run / f"{label}.ready"
         ready.parent.mkdir(parents=True, exist_ok=True)
         ready.unlink(missing_ok=True)
         return Child(
@@ -128,7 +160,7 @@ class _Mode:
         )
 
     def _api_like(self, name: str, env: Mapping[str, str]) -> Startable:
-        url = f"http://{HOST}:{self.options.api_port}"
+        url = f"http://{_reachable(os.environ.get('HEADSTREAM_API_HOST') or HOST)}:{self.options.api_port}"
         child = Child(
             name=name,
             argv=headstream(name),

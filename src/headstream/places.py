@@ -8,24 +8,29 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
+from headstream.capture.settings import spool_root
+
 NAMESPACE = "headstream"
+DEFAULT_API_PORT = 8080
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The paths under one data directory."""
+    """The paths under one data directory; the spool alone may lie elsewhere."""
 
     data: Path
+    spool_elsewhere: Path | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Places:
-        """HEADSTREAM_DATA, or the platform's folder for user data."""
-        return cls(Path(environ.get("HEADSTREAM_DATA") or user_data_path("headstream")).absolute())
+        """HEADSTREAM_DATA, or the platform's folder for user data; the spool as capture has it."""
+        data = Path(environ.get("HEADSTREAM_DATA") or user_data_path("headstream")).absolute()
+        return cls(data, spool_root({**environ, "HEADSTREAM_DATA": str(data)}))
 
     @property
     def spool(self) -> Path:
         """What scripts captured and nobody has taken yet (HEADSTREAM_SPOOL)."""
-        return self.data / "spool"
+        return self.spool_elsewhere or self.data / "spool"
 
     @property
     def archive(self) -> Path:
@@ -51,6 +56,11 @@ class Places:
     def logs(self) -> Path:
         """Logs of started services."""
         return self.data / "logs"
+
+    @property
+    def run(self) -> Path:
+        """What started services say of themselves while they run; gone when nothing is up."""
+        return self.data / "run"
 
     @property
     def store_location(self) -> str:

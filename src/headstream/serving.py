@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from headstream.sinks.metrics import Metrics
 from headstream.sinks.stores.oxigraph import OxigraphStore
 
 log = logging.getLogger(__name__)
+_LAST_SECONDS = 8.0  # For what is left in the spool at the end; `down` waits 20 s in all.
 
 
 def serve(places: Places) -> None:
@@ -36,17 +38,20 @@ def serve(places: Places) -> None:
     api.check_exposure()
     store = OxigraphStore(places.store)
     pipeline = open_pipeline(places, store, base=api.base_iri)
-    stop = threading.Event()
-    taker = threading.Thread(
-        target=_take, args=(pipeline, CaptureSettings.from_env(os.environ), places, stop), name="taker"
-    )
+    taker = _Taker(pipeline, CaptureSettings.from_env(os.environ), places)
+    # uvicorn raises the signal that ended it once more: by default that would end us before the spool is in.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     taker.start()
     try:
         listen(api, QueryableOxigraph(store.graph, max_concurrent=api.max_concurrent))
+    except KeyboardInterrupt:
+        log.info("told to stop")
     finally:
-        stop.set()
+        taker.stop.set()
         taker.join()
         pipeline.close()
+    if taker.failed is not None:
+        raise CommandError(f"the spool could not be taken in: {taker.failed}")
 
 
 def open_pipeline(places: Places, store: OxigraphStore, *, base: str) -> Pipeline:
@@ -68,14 +73,26 @@ def _freshness_log(path: Path) -> Callable[[list[Identified], float], None]:
 
 
 def relay(
-    places: Places, *, watch: bool, stop: threading.Event, tell: Callable[[str], None] = lambda line: None
+    root: Path | None,
+    *,
+    watch: bool,
+    stop: threading.Event,
+    timeout: float | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> int:
-    """Ship the spool to Kafka; the number of messages that nobody acknowledged."""
+    """Ship a folder of spools (None: that of the settings) to Kafka; the number not acknowledged."""
     settings = CaptureSettings.from_env(os.environ)
     transport = KafkaTransport.from_settings(settings)
     _say_ready()
     try:
-        shipped = ship(_spool(settings), transport, watch=watch, stop=stop, bag_size=settings.bag_size)
+        shipped = ship(
+            root or _spool(settings),
+            transport,
+            watch=watch,
+            stop=stop,
+            timeout=timeout,
+            bag_size=settings.bag_size,
+        )
     finally:
         transport.close()
     if not watch:
@@ -83,15 +100,40 @@ def relay(
     return shipped.waiting
 
 
-def _take(pipeline: Pipeline, settings: CaptureSettings, places: Places, stop: threading.Event) -> None:
-    ship(
-        _spool(settings),
-        pipeline,
-        watch=True,
-        stop=stop,
-        bag_size=settings.bag_size,
-        archive=places.archive,
-    )
+class _Taker(threading.Thread):
+    """Takes the spool in until `stop` is set, then once more what is left; ends the process if it fails."""
+
+    def __init__(self, pipeline: Pipeline, settings: CaptureSettings, places: Places) -> None:
+        super().__init__(name="taker")
+        self.stop = threading.Event()
+        self.failed: Exception | None = None
+        self._pipeline = pipeline
+        self._bag_size = settings.bag_size
+        self._spool = _spool(settings)
+        self._archive = places.archive
+
+    def run(self) -> None:
+        try:
+            self._ship(watch=True, stop=self.stop)
+            self._ship(watch=False, timeout=_LAST_SECONDS)
+        except Exception as error:
+            # Without it the API would go on answering from a graph that no longer grows.
+            log.exception("the spool can no longer be taken in")
+            self.failed = error
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _ship(
+        self, *, watch: bool, stop: threading.Event | None = None, timeout: float | None = None
+    ) -> None:
+        ship(
+            self._spool,
+            self._pipeline,
+            watch=watch,
+            stop=stop,
+            timeout=timeout,
+            bag_size=self._bag_size,
+            archive=self._archive,
+        )
 
 
 def _spool(settings: CaptureSettings) -> Path:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
 
 from headstream import __version__
 from headstream.cli import lifecycle, publishing, questions, rebuilding, running, showcase
-from headstream.cli.telling import OUR_ERRORS
+from headstream.cli.telling import is_ours, sentence
+
+# Exit statuses: 0 done, 1 failed or not equal, 2 wrong usage, 3 nothing is up (`status`), and as usual
+# 70 for an error of our own, 130 after Ctrl-C, 141 when the reader of a pipe has gone.
+FAILED = 1
+UNFORESEEN = 70
+INTERRUPTED = 130
+PIPE_CLOSED = 141
 
 app = typer.Typer(
     name="headstream",
@@ -37,16 +45,32 @@ def _headstream(
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one plain sentence and exit status 1, never a trace."""
+    """Run the command line; an error is one plain sentence and an exit status, never a trace.
+
+    HEADSTREAM_TRACE=1 lets a trace through, for those who mend headstream itself.
+    """
     try:
-        app()
-    except OUR_ERRORS as error:
-        print(f"headstream: {error}", file=sys.stderr)
-        sys.exit(1)
+        app(prog_name="headstream")
     except KeyboardInterrupt:
-        print("headstream: interrupted", file=sys.stderr)
-        sys.exit(130)
+        _end(INTERRUPTED, "interrupted")
     except BrokenPipeError:
         # The reader of a pipe has seen enough; what is left in the buffer has nowhere to go.
-        sys.stderr.close()
-        sys.exit(141)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(PIPE_CLOSED)
+    except Exception as error:
+        if is_ours(error):
+            _end(FAILED, str(error))
+        if os.environ.get("HEADSTREAM_TRACE"):
+            raise
+        if isinstance(error, OSError):
+            _end(FAILED, sentence(error))
+        _end(
+            UNFORESEEN,
+            f"an error that nobody foresaw, {type(error).__name__}: {error}; "
+            "HEADSTREAM_TRACE=1 shows where; please report it",
+        )
+
+
+def _end(status: int, line: str) -> None:
+    print(f"headstream: {line}", file=sys.stderr)
+    sys.exit(status)

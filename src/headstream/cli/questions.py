@@ -7,15 +7,16 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from headstream.asking import asker
-from headstream.cli.telling import Data, Json, places, progress
+from headstream.cli.telling import Data, Json, answers, places, tell
 from headstream.errors import CommandError, Unreadable
-from headstream.query_api.catalogue import Question, catalogue
+
+if TYPE_CHECKING:
+    from headstream.query_api.catalogue import Question
 
 
 class Format(StrEnum):
@@ -37,7 +38,7 @@ StoreOption = Annotated[
     typer.Option(
         "--store",
         envvar="HEADSTREAM_STORE_URL",
-        help="Ask this store, oxigraph:PATH or the URL of a SPARQL endpoint, instead of what is up.",
+        help="Ask this store instead of what is up: oxigraph:PATH or the URL of a SPARQL endpoint.",
     ),
 ]
 
@@ -50,6 +51,8 @@ def register(app: typer.Typer) -> None:
 
 def questions(as_json: Json = False) -> None:
     """List the questions of the catalogue with their parameters."""
+    from headstream.query_api.catalogue import catalogue  # Imported late: other commands need no SPARQL.
+
     if as_json:
         typer.echo(json.dumps([_facts(each) for each in catalogue()]))
         return
@@ -59,10 +62,12 @@ def questions(as_json: Json = False) -> None:
     for each in catalogue():
         wanted = ", ".join(f"[bold]{p.name}[/bold]" if p.required else p.name for p in each.parameters)
         table.add_row(each.id, each.title, wanted)
-    progress.print(table)
+    answers().print(table)
 
 
 def _complete_question(incomplete: str) -> list[tuple[str, str]]:
+    from headstream.query_api.catalogue import catalogue
+
     return [
         (each.id.lower(), each.title)
         for each in catalogue()
@@ -83,9 +88,11 @@ def query(
     store: StoreOption = None,
 ) -> None:
     """Answer a question of the catalogue; `headstream questions` lists them."""
+    from headstream.asking import asker
+
     values = parameters(param or [])
-    with asker(places(data), store) as answers:
-        typer.echo(answers.question(question, values, None if form is None else form.value), nl=False)
+    with asker(places(data), store, tell) as someone:
+        typer.echo(someone.question(question, values, None if form is None else form.value), nl=False)
 
 
 def sparql(
@@ -95,9 +102,11 @@ def sparql(
     store: StoreOption = None,
 ) -> None:
     """Run a SPARQL query that only reads: SELECT, ASK, CONSTRUCT or DESCRIBE."""
+    from headstream.asking import asker
+
     text = _read(file)
-    with asker(places(data), store) as answers:
-        typer.echo(answers.sparql(text, None if form is None else form.value), nl=False)
+    with asker(places(data), store, tell) as someone:
+        typer.echo(someone.sparql(text, None if form is None else form.value), nl=False)
 
 
 def parameters(given: Sequence[str]) -> dict[str, list[str]]:
@@ -113,7 +122,8 @@ def parameters(given: Sequence[str]) -> dict[str, list[str]]:
 
 def _read(file: str) -> str:
     try:
-        return sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return content.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise Unreadable(f"the query {file} cannot be read: {error}") from error
 

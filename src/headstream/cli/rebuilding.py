@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from headstream import rebuilding
+from headstream import live
 from headstream.cli.telling import Data, Json, places, progress, tell
 from headstream.places import Places
-from headstream.services import state
 
 SHOWN = 20
 
@@ -37,10 +35,15 @@ def replay(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Replay the rest when retention has deleted events.")
     ] = False,
+    into_live: Annotated[
+        bool, typer.Option("--live", help="Allow the store of what is up, to fill what it lost.")
+    ] = False,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
     """Build the graph again from the topics or from spool files; nothing of it touches what is live."""
+    from headstream import rebuilding  # Sinks and tracker, which other commands need not load.
+
     where = places(data)
     chosen = source or _default_source(where)
     with _bar() as advance:
@@ -52,12 +55,13 @@ def replay(
             execution=execution,
             progress=advance,
             allow_missing=allow_missing,
+            into_live=into_live,
         )
     done = rebuilt.replayed
     facts = {
         "from": chosen, "into": into, "documents": done.documents, "bags": done.bags, "events": done.events,
         "facts": done.facts, "refused": dict(done.refused), "refused_by_store": rebuilt.refused_by_store,
-        "triples": rebuilt.triples, "hash": rebuilt.hash,
+        "triples_before": rebuilt.before, "triples": rebuilt.triples, "hash": rebuilt.hash,
     }  # fmt: skip
     if as_json:
         typer.echo(json.dumps(facts))
@@ -66,21 +70,33 @@ def replay(
         f"replayed {done.events} events in {done.bags} bags and {done.documents} documents from {chosen} "
         f"into {into}: {rebuilt.triples} triples"
     )
+    if rebuilt.before:
+        tell(f"{into} held {rebuilt.before} triples before: the hash is that of both together")
     for reason, count in done.refused.items():
         tell(f"{count} refused: {reason}")
     typer.echo(f"graph hash {rebuilt.hash}")
 
 
 def verify(
-    left: Annotated[str, typer.Argument(help="A store: oxigraph:PATH or a SPARQL endpoint.")],
+    left: Annotated[
+        str, typer.Argument(help="oxigraph:PATH, a SPARQL endpoint, or live for the store of what is up.")
+    ],
     right: Annotated[str, typer.Argument(help="The store to hold against it.")],
     without_clocks: Annotated[
         bool, typer.Option("--without-clocks", help="Leave out times and process facts.")
     ] = False,
+    data: Data = None,
     as_json: Json = False,
 ) -> None:
     """Compare two graphs by hash; exit status 1 and a list of what differs if they are not equal."""
-    compared = rebuilding.compare(left, right, rebuilding.CLOCK_READINGS if without_clocks else frozenset())
+    from headstream import rebuilding
+
+    where = places(data)
+    compared = rebuilding.compare(
+        live.location(where, left),
+        live.location(where, right),
+        rebuilding.CLOCK_READINGS if without_clocks else frozenset(),
+    )
     if as_json:
         typer.echo(
             json.dumps(
@@ -106,15 +122,16 @@ def verify(
 
 
 def _default_source(where: Places) -> str:
-    found = state.read(where.data)
-    if found is not None and found.mode == "full":
-        os.environ.setdefault("HEADSTREAM_BOOTSTRAP", f"127.0.0.1:{found.ports['kafka']}")
-        return "topics"
+    found = live.up_for(where)
+    if found is not None:
+        return "topics" if found.mode == "full" else "spool"
     return "topics" if os.environ.get("HEADSTREAM_BOOTSTRAP") else "spool"
 
 
 @contextmanager
-def _bar() -> Iterator[rebuilding.Progress]:
+def _bar() -> Iterator[Callable[[int, int], None]]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=progress, transient=True) as bar:
         task = bar.add_task("messages", total=None)

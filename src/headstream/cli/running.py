@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from headstream.cli.telling import Data, places, tell
-from headstream.errors import CommandError
+from headstream import live
+from headstream.cli.telling import Data, Json, places, tell
+from headstream.errors import CommandError, Unreadable
+
+SHIP_SECONDS = 60.0
 
 
 def register(app: typer.Typer) -> None:
@@ -49,21 +54,32 @@ def embedded(data: Data = None) -> None:
 
 
 def ship(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of spools.", show_default="the spool of the data directory")
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Go on for what is captured from now on.")] = False,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds after which to give up (without --watch).")
+    ] = SHIP_SECONDS,
     data: Data = None,
 ) -> None:
     """Send what lies in the spool to Kafka (HEADSTREAM_BOOTSTRAP), crashed runs included."""
     from headstream.serving import relay
 
-    if not os.environ.get("HEADSTREAM_BOOTSTRAP"):
+    where = places(data)
+    if folder is not None and not folder.is_dir():
+        raise Unreadable(f"{folder} is no folder, so there are no spools to ship in it")
+    if not watch:
+        live.use_broker(where)  # Without a broker there is nothing to wait for.
+    elif not os.environ.get("HEADSTREAM_BOOTSTRAP"):
         raise CommandError(
             "HEADSTREAM_BOOTSTRAP is not set, so there is no broker to ship to; in embedded mode "
-            "`headstream up` takes the spool by itself"
+            "`headstream up` takes the spool by itself, in full mode its relay does"
         )
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    left = relay(places(data), watch=watch, stop=stop, tell=tell)
+    left = relay(folder, watch=watch, stop=stop, timeout=None if watch else timeout, tell=tell)
     if left and not watch:
         raise CommandError(f"{left} messages are not acknowledged; they stay in the spool for the next time")
 
@@ -72,12 +88,16 @@ topics_app = typer.Typer(name="topics", help="Make and check the Kafka topics.",
 
 
 @topics_app.command()
-def create() -> None:
+def create(data: Data = None, as_json: Json = False) -> None:
     """Make the topics that are missing."""
     from headstream.stream_processors import topics
     from headstream.stream_processors.settings import Settings
 
+    live.use_broker(places(data))
     made = topics.create(Settings.from_env(os.environ))
+    if as_json:
+        typer.echo(json.dumps({"made": made}))
+        return
     for name in made:
         typer.echo(f"made {name}")
     if not made:
@@ -85,14 +105,18 @@ def create() -> None:
 
 
 @topics_app.command()
-def check() -> None:
+def check(data: Data = None, as_json: Json = False) -> None:
     """Say what is wrong with the topics; exit status 1 if anything is."""
     from headstream.stream_processors import topics
     from headstream.stream_processors.settings import Settings
 
+    live.use_broker(places(data))
     problems = topics.check(Settings.from_env(os.environ))
-    for problem in problems:
-        typer.echo(problem)
+    if as_json:
+        typer.echo(json.dumps({"problems": problems}))
+    else:
+        for problem in problems:
+            typer.echo(problem)
     if problems:
         raise typer.Exit(1)
     tell("all topics are as they should be")

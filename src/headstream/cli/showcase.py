@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from headstream.cli.lifecycle import Services, ServicesOption
 from headstream.cli.telling import Data, Json, places, progress, tell
-from headstream.demo.freshness import RATE, SECONDS, Freshness, measure
-from headstream.demo.seismic import Demo, Wishes, command_for, run_demo
+from headstream.demo import RATE, SECONDS
+
+if TYPE_CHECKING:
+    from headstream.demo.freshness import Freshness
+    from headstream.demo.seismic import Demo
 
 ROWS_SHOWN = 12
 
@@ -36,6 +39,9 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run the seismic use case of the paper and answer Q1 to Q6, in a data directory of its own."""
+    from headstream.demo.freshness import measure  # The demo puts everything together.
+    from headstream.demo.seismic import Wishes, run_demo
+
     where = places(data)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=progress, transient=True) as bar:
@@ -61,6 +67,8 @@ def demo(
 
 
 def _tell_demo(done: Demo, as_json: bool) -> None:
+    from headstream.demo.seismic import command_for
+
     if as_json:
         typer.echo(
             json.dumps(

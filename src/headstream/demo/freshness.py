@@ -17,15 +17,13 @@ from headstream import modes
 from headstream.asking import Asker, asker
 from headstream.demo.errors import GraphIncomplete, ScriptFailed
 from headstream.demo.load import EXECUTION, WORKFLOW
-from headstream.demo.seismic import demo_settings, rows
+from headstream.demo.seismic import demo_env, demo_settings, rows
 from headstream.modes import Mode
 from headstream.places import Places
 from headstream.schemas import identifiers as ids
 from headstream.services import ports
 from headstream.services.stack import Stack
 
-RATE = 100
-SECONDS = 30.0
 GRAPH_SECONDS = 60.0
 
 Say = Callable[[str], None]
@@ -79,7 +77,9 @@ def measure(mode: Mode, home: Places, rate: float, seconds: float, stage: Say, s
     places.data.mkdir(parents=True)
     log = places.data / "freshness.log"
     settings = demo_settings(places)
-    options = modes.Options(api_port=ports.free_ports(1)[0], env={"HEADSTREAM_FRESHNESS_LOG": str(log)})
+    options = modes.Options(
+        api_port=ports.free_ports(1)[0], env={**demo_env(places), "HEADSTREAM_FRESHNESS_LOG": str(log)}
+    )
     stage(f"start {mode} services")
     stack.up(mode, modes.parts(mode, places, settings, options), say)
     try:
@@ -95,7 +95,7 @@ def measure(mode: Mode, home: Places, rate: float, seconds: float, stage: Say, s
 
 def _capture(places: Places, rate: float, seconds: float) -> int:
     command = [sys.executable, "-m", "headstream.demo.load", str(rate), str(seconds)]
-    env = {**os.environ, "HEADSTREAM_DATA": str(places.data)}
+    env = {**os.environ, **demo_env(places)}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ScriptFailed(f"the load ended with status {done.returncode}: {done.stderr[-500:]}")

@@ -92,8 +92,8 @@ def run_demo(mode: Mode, home: Places, wishes: Wishes, stage: Say, say: Say) -> 
         shutil.rmtree(places.data)
     places.data.mkdir(parents=True)
     settings = demo_settings(places)
-    options = modes.Options(api_port=ports.free_ports(1)[0])
-    env = {"HEADSTREAM_DATA": str(places.data)}
+    env = demo_env(places)
+    options = modes.Options(api_port=ports.free_ports(1)[0], env=env)
     scripts = Scripts(folder=folder, out=places.data / "work", env=env)
     clock = _Clock(stage)
     with clock.stage(f"start {mode} services"):
@@ -142,6 +142,11 @@ def _use_case(scripts: Scripts, places: Places, wishes: Wishes, clock: _Clock, s
     with clock.stage("learning"):
         model = scripts.run("learning", (*fixed, "--data", str(data), *wishes.learning), say)
     return model, data / "train.h5"
+
+
+def demo_env(places: Places) -> dict[str, str]:
+    """What every process of a demo is told; a spool of the user's own choice is none of the demo's."""
+    return {"HEADSTREAM_DATA": str(places.data), "HEADSTREAM_SPOOL": str(places.data / "spool")}
 
 
 def demo_settings(places: Places) -> Settings:

@@ -125,11 +125,11 @@ def stop(identity: Identity, grace: float) -> bool:
         return True
     family = [process, *_descendants(process)]
     _signal([process], kill=False)
-    _, left = psutil.wait_procs([process], timeout=grace)
+    clean = _wait_gone([process], grace)
     # A descendant that outlives its parent would be left behind: it has had the same time to stop.
     _signal(family, kill=True)
-    psutil.wait_procs(family, timeout=10.0)
-    return not left
+    _wait_gone(family, 10.0)
+    return clean
 
 
 def kill(identity: Identity) -> None:
@@ -139,7 +139,7 @@ def kill(identity: Identity) -> None:
         return
     family = [process, *_descendants(process)]
     _signal(family, kill=True)
-    psutil.wait_procs(family, timeout=10.0)
+    _wait_gone(family, 10.0)
 
 
 def tail(log: Path, lines: int = 15) -> str:
@@ -165,6 +165,31 @@ def _process(identity: Identity) -> psutil.Process | None:
     except psutil.NoSuchProcess:
         return None
     return process
+
+
+def _wait_gone(family: Sequence[psutil.Process], seconds: float) -> bool:
+    """Wait until none of them runs; False if one still does.
+
+    A zombie is gone: in a container nobody may ever reap it, and `psutil.wait_procs` would wait for that.
+    """
+    deadline = time.monotonic() + seconds
+    while any(_runs(process) for process in family):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        if not process.is_running():
+            return False
+        if process.status() != psutil.STATUS_ZOMBIE:
+            return True
+    except psutil.NoSuchProcess:
+        return False
+    _reap(process.pid)
+    return False
 
 
 def _reap(pid: int) -> None:

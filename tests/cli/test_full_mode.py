@@ -1,0 +1,42 @@
+"""The same commands over Kafka, Faust and Blazegraph."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+from headstream.services.ports import free_ports
+
+
+def test_the_full_services_answer_rebuild_and_tell_of_their_dead(cli: Any, artefacts: Any) -> None:
+    kafka, _, blazegraph = free_ports(3)
+    ports = ["--kafka-port", str(kafka), "--blazegraph-port", str(blazegraph)]
+    started = cli("up", "--services", "full", "--detach", *ports, "--json", seconds=180)
+    assert started.status == 0, started.err
+    services = {each["name"]: each["state"] for each in started.json["services"]}
+    assert services == dict.fromkeys(("kafka", "blazegraph", "sink", "tracker", "relay", "api"), "running")
+
+    cli.capture("r1")
+    assert cli("define", "tiny.yaml").status == 0
+    cli.until(lambda: cli.runs() == 1, "the run in the graph")
+    answer = cli("query", "q3", "--param", "dataset=ref/gpfs1/data/x.h5")
+    assert answer.status == 0 and "r1.pt" in answer.out
+    assert cli("topics", "check").status == 0
+
+    rebuilt = cli("replay", "--into", "oxigraph:copy", "--json")
+    assert rebuilt.status == 0 and rebuilt.json["from"] == "topics", rebuilt.err
+    compared = cli("verify", "live", "oxigraph:copy", "--json")
+    assert compared.status == 0 and compared.json["hashes"][0] == rebuilt.json["hash"]
+    refused = cli("replay", "--into", cli("status", "--json").json["store"])
+    assert refused.status == 1 and "--live" in refused.said
+
+    os.kill(cli.services()["tracker"]["pid"], signal.SIGKILL)
+    cli.until(lambda: cli("status").status == 1, "the dead tracker told")
+    assert "tracker has died; its log is" in cli("status").said
+
+    assert cli("down").status == 0
+    assert cli.processes() == []
+    assert not {"services.json", "run"} & {path.name for path in cli.data.iterdir()}
+    told = cli("query", "x01")
+    assert told.status == 1 and "headstream up --services full" in told.said
