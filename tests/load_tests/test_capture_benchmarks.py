@@ -1,0 +1,68 @@
+"""The benchmarks of capture run, and what they say of headstream is that nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headstream.services.artefacts import Artefacts
+
+ROOT = Path(__file__).parents[2]
+QUICK = ["--quick", "--no-peers", "--json"]
+
+
+def run(module: str, *arguments: str) -> dict[str, Any]:
+    """What a benchmark prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *QUICK, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    found = json.loads(done.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+def all_distinct(table: dict[str, Any]) -> None:
+    for situation, row in table.items():
+        found = row["headstream"]
+        assert found["captured"] > 0, situation
+        assert found["distinct"] == found["captured"], (situation, found)
+
+
+def test_the_cost_benchmark_measures_every_case() -> None:
+    found = run("load_tests.capture_cost", "--no-kafka")
+    assert set(found["cases"]) == {"loop", "loop4", "step", "import", "settings", "pace"}
+    for case, rows in found["cases"].items():
+        assert len(rows) >= 2, case
+        assert all(row["rss_mb"] > 0 for row in rows.values())
+
+
+def test_the_cost_benchmark_measures_with_a_broker(artefacts: Artefacts) -> None:
+    rows = run("load_tests.capture_cost", "--case", "loop", "--case", "settings")["cases"]
+    assert {"headstream", "headstream + Kafka", "headstream diskless + Kafka"} <= rows["loop"].keys()
+    assert {name[0] for name in rows["settings"]} == {"e", "A", "B", "C", "D", "E", "F"}
+
+
+def test_every_captured_turn_survives_what_ends_a_script() -> None:
+    table = run("load_tests.survival", "--no-kafka")
+    assert set(table) == {"end", "break", "exception", "by-hand", "os-exit", "kill", "fork"}
+    all_distinct(table)
+    assert all(row["headstream"]["records"] == row["headstream"]["distinct"] for row in table.values())
+
+
+def test_every_captured_turn_survives_what_happens_to_a_broker(artefacts: Artefacts) -> None:
+    given = [part for name in ("down", "bounced", "consumer") for part in ("--situation", name)]
+    table = run("load_tests.survival", *given)
+    assert set(table) == {"down", "bounced", "consumer"}
+    all_distinct(table)
