@@ -83,5 +83,5 @@ def test_a_port_in_use_costs_the_metrics_and_not_the_worker(caplog: pytest.LogCa
     with socket.socket() as taken:
         taken.bind(("0.0.0.0", 0))
         taken.listen()
-        main._serve(taken.getsockname()[1], CollectorRegistry())
+        main._serve("127.0.0.1", taken.getsockname()[1], CollectorRegistry())
     assert "metrics are not offered" in caplog.text
