@@ -12,7 +12,8 @@ Importing reads nothing and starts nothing.
 """
 
 from headstream.capture.errors import losses, warnings
-from headstream.capture.loop import Iteration, Loop
+from headstream.capture.iteration import Iteration
+from headstream.capture.loop import Loop
 from headstream.capture.references import as_dict, as_list, file, metadata, reference, resource
 from headstream.capture.run import Run, workflow
 from headstream.capture.settings import Settings

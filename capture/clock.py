@@ -8,11 +8,13 @@ times of one process keep their order. A forked child goes on with its parent's 
 from __future__ import annotations
 
 import time
+from typing import Final
 
-_monotonic = time.monotonic_ns
-_offset = time.time_ns() - time.monotonic_ns()
+# Nanoseconds that never run backwards, and what makes them those of the day.
+monotonic: Final = time.monotonic_ns
+OFFSET: Final = time.time_ns() - time.monotonic_ns()
 
 
 def now() -> int:
     """Microseconds since 1970-01-01T00:00:00Z."""
-    return (_monotonic() + _offset) // 1000
+    return (monotonic() + OFFSET) // 1000

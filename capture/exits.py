@@ -15,10 +15,12 @@ from headstream.capture.spool import Writer
 
 if TYPE_CHECKING:
     from headstream.capture.background import Background
+    from headstream.capture.delegate import Delegate
     from headstream.capture.transports.base import Transport
 
 _watching = False
 _background: Background | None = None
+_delegate: Delegate | None = None
 _process = 0
 # A producer that was copied into a forked child must neither be used nor destroyed there.
 _abandoned: list[Background] = []
@@ -34,10 +36,39 @@ def watch() -> None:
 
 
 def _writer_made(writer: Writer) -> None:
-    """Ship in the background if a broker is configured; a forked child gets a shipper of its own."""
-    global _background, _process
-    if writer.settings.bootstrap is None or not writer.settings.online:
+    """Ship all the time if a broker is configured: by a process of its own, or by a thread of this one."""
+    settings = writer.settings
+    if settings.bootstrap is None or not settings.online:
         return
+    if settings.shipper == "process" and writer.directory is not None and _delegated(writer):
+        writer.on_memory = _ship_here  # Another process can only read what lies in files.
+    else:
+        _ship_here(writer)
+
+
+def _delegated(writer: Writer) -> bool:
+    """Name a spool to the shipper process of this script, which its forked children share."""
+    from headstream.capture.delegate import Delegate  # A script that only spools never ships.
+
+    global _delegate
+    assert writer.directory is not None
+    try:
+        for _ in range(2):
+            if _delegate is None:
+                _delegate = Delegate(writer.settings)
+            try:
+                _delegate.tell(writer.directory)
+                return True
+            except BrokenPipeError:  # Somebody has killed it.
+                _delegate = None
+    except OSError as error:
+        errors.WARNINGS.add("shipper-in-thread", message=str(error))
+    return False
+
+
+def _ship_here(writer: Writer) -> None:
+    """Ship from this process; a forked child gets a shipper of its own."""
+    global _background, _process
     if _process != os.getpid():
         if _background is not None:
             _abandoned.append(_background)
@@ -58,20 +89,23 @@ def _kafka(settings: Settings) -> Transport:
 def _at_exit() -> None:
     try:
         writers = recorder.finish_all()
-        waiting = 0
+        waiting, where = 0, None
+        if _delegate is not None and _delegate.process == os.getpid():
+            waiting = _delegate.drain()
+            where = _delegate.spool
         if _background is not None and _process == os.getpid():
-            waiting = _background.drain()
+            waiting += _background.drain()
+            where = where or _background.spool
         for writer in writers:
             if writer.in_memory():
                 rescue(writer)
-        _say(waiting)
+        _say(waiting, where)
     except Exception as error:
         errors.swallow(error, "exit")
 
 
-def _say(waiting: int) -> None:
+def _say(waiting: int, where: Path | None) -> None:
     line = errors.report()
-    where = None if _background is None else _background.spool
     if waiting and where is not None:  # Without a spool the losses say it.
         left = f"not all provenance has reached the broker; it is kept in {where} for `headstream ship`"
         line = f"{line}; {left}" if line else f"headstream: {left}"

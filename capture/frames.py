@@ -10,11 +10,12 @@ The crc covers kind and payload, for ROWS only the part that never changes.
     ROWS payload = meta length u32 | row size u32 | capacity u32 | sealed u8 | 3 zeros
                    | meta (JSON) | zeros | rows
 
-A row is one turn of a loop. Its first part is published by `opened`, its second by `closed`, and
-each value by its own tag, always written after what it vouches for:
+A row is one turn of a loop. `started` publishes what stands before it, `ended` that the turn is
+over, and each tag its value; each is written after what it vouches for. Times are nanoseconds of
+the monotonic clock, which is never 0; the meta has what to add to them (clock.py).
 
-    0 started i64 | 8 ordinal i64 | 16 index i64 | 24 opened u8 | 32 ended i64 | 40 closed u8
-    | 48 + 16 i: value 8 bytes, tag u8
+    0 ordinal i64 | 8 index i64 | 16 started i64 | 24 ended i64 (0: open, -1: told elsewhere)
+    | 32 a value of 8 bytes for each column | a tag u8 for each column | zeros up to a multiple of 8
 """
 
 from __future__ import annotations
@@ -38,17 +39,14 @@ ROWS_HEAD: Final = struct.Struct("<III")
 ROWS_SEALED: Final = 12
 ROWS_META: Final = 16
 
-OPEN: Final = struct.Struct("<qqqB")
-CLOSE: Final = struct.Struct("<qB")
-DOUBLE: Final = struct.Struct("<dB")
-LONG: Final = struct.Struct("<qB")
-OPENED: Final = 24
-ENDED: Final = 32
-CLOSED_AT: Final = 40
-COLUMNS: Final = 48
-COLUMN: Final = 16
-FINISHED: Final = 1
-MOVED: Final = 2
+OPEN: Final = struct.Struct("<qqq")
+TIME: Final = struct.Struct("<q")
+DOUBLE: Final = struct.Struct("<d")
+LONG: Final = struct.Struct("<q")
+ENDED: Final = 24
+COLUMNS: Final = 32
+CELL: Final = 8
+MOVED: Final = -1
 
 ABSENT: Final = 0
 IS_FLOAT: Final = 1
@@ -71,7 +69,7 @@ def crc(kind: int, *parts: bytes) -> int:
 
 
 def row_size(columns: int) -> int:
-    return COLUMNS + COLUMN * columns
+    return COLUMNS + CELL * columns + ((columns + 7) & ~7)
 
 
 class RowsHead(NamedTuple):
@@ -100,33 +98,57 @@ def rows_head(payload: bytes) -> RowsHead:
 
 
 class Row(NamedTuple):
-    """One row as read: `closed` is 0 while the turn is open, else FINISHED or MOVED."""
+    """One row as read, with times in microseconds. `ended` is 0 while the turn is open."""
 
     started: int
     ordinal: int
     position: int
     ended: int
-    closed: int
+    moved: bool
     values: tuple[Any, ...]  # One a column; None where the turn said nothing.
 
+    @property
+    def closed(self) -> bool:
+        return self.moved or self.ended != 0
 
-def read_row(data: bytes | mmap.mmap, at: int, columns: int) -> Row | None:
-    """The row at this offset, or None if it was never opened."""
-    started, ordinal, index, opened = OPEN.unpack_from(data, at)
-    if not opened:
+
+def read_row(data: bytes | mmap.mmap, at: int, columns: int, offset: int) -> Row | None:
+    """The row at this place, or None if it was never opened. `offset` makes its times those of the day."""
+    ordinal, index, started = OPEN.unpack_from(data, at)
+    if not started:
         return None
-    ended, closed = CLOSE.unpack_from(data, at + ENDED)
-    values: list[Any] = []
-    for number in range(columns):
-        place = at + COLUMNS + COLUMN * number
-        tag = data[place + 8]
-        if tag == IS_FLOAT:
-            values.append(DOUBLE.unpack_from(data, place)[0])
-        elif tag in (IS_INT, IS_BOOL):
-            found = LONG.unpack_from(data, place)[0]
-            values.append(bool(found) if tag == IS_BOOL else found)
-        else:
-            values.append(None)
+    (ended,) = TIME.unpack_from(data, at + ENDED)
+    moved = ended == MOVED
     return Row(
-        started=started, ordinal=ordinal, position=index, ended=ended, closed=closed, values=tuple(values)
+        started=(started + offset) // 1000,
+        ordinal=ordinal,
+        position=index,
+        ended=(ended + offset) // 1000 if ended > 0 else 0,
+        moved=moved,
+        values=tuple(read_cell(data, at, number, columns) for number in range(columns)),
     )
+
+
+def read_cell(data: bytes | mmap.mmap, at: int, number: int, columns: int) -> bool | int | float | None:
+    """What the row at this place says in one of its columns; None if it says nothing there."""
+    tag = data[at + COLUMNS + CELL * columns + number]
+    place = at + COLUMNS + CELL * number
+    if tag == IS_FLOAT:
+        number_read: float = DOUBLE.unpack_from(data, place)[0]
+        return number_read
+    if tag in (IS_INT, IS_BOOL):
+        whole: int = LONG.unpack_from(data, place)[0]
+        return bool(whole) if tag == IS_BOOL else whole
+    return None
+
+
+def write_cell(data: mmap.mmap, at: int, number: int, columns: int, value: float) -> None:
+    """Say a plain number in a column of the row at this place; its tag comes last."""
+    place = at + COLUMNS + CELL * number
+    if isinstance(value, float):
+        DOUBLE.pack_into(data, place, value)
+        tag = IS_FLOAT
+    else:
+        LONG.pack_into(data, place, value)
+        tag = IS_BOOL if isinstance(value, bool) else IS_INT
+    data[at + COLUMNS + CELL * columns + number] = tag

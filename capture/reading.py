@@ -263,7 +263,7 @@ class Reader:
         row: Row | None = None
         while told < capacity:
             at = (told - first) * size
-            row = frames.read_row(data, at, len(columns)) if at + size <= len(data) else None
+            row = frames.read_row(data, at, len(columns), meta[7]) if at + size <= len(data) else None
             if row is None or (not row.closed and alive):
                 break
             told += 1
@@ -275,7 +275,7 @@ class Reader:
                 *before, last = open_row(meta, row)
                 self._events.extend(before)
                 yield from self._take(last, 1)
-            elif row.closed == frames.FINISHED:
+            elif not row.moved:
                 finished.append(row)
                 if len(finished) >= most:
                     yield from self._tell(key, told, finished, meta)

@@ -11,15 +11,17 @@ import re
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from headstream.capture import context, errors, wire
+from headstream.capture import context, errors, telemetry, wire
 from headstream.capture.errors import LOSSES
 from headstream.capture.frames import EVENT
 from headstream.capture.settings import Settings
 from headstream.capture.spool import Writer, new_header
 from headstream.capture.values import Rules, attribute_value, clean
+from headstream.capture.wire import named, scalar
 from headstream.schemas.values import AttributeValue, DictValue, Json, ListValue, Value
+from headstream.schemas.vocabulary import REFERENCE_SEMANTICS
 
 if TYPE_CHECKING:
     from headstream.schemas.definition import Definition
@@ -27,8 +29,21 @@ if TYPE_CHECKING:
 
 _ODD = re.compile(r"[^A-Za-z0-9_]")
 _SMALL_LIMIT = 4096
+_FEW = 256  # So many short scalars are smaller than any message.
 _LIVE: weakref.WeakSet[Recorder] = weakref.WeakSet()
 _hooked = False
+
+
+class Spelt(NamedTuple):
+    """Values as text: those of a record, and by identity what is held because of them."""
+
+    values: str
+    held: list[str]
+
+
+def spelt(values: tuple[AttributeValue, ...]) -> Spelt:
+    text = wire.text(wire.attributes_to(values))
+    return Spelt(text[1:-1], [wire.text(one) for one in wire.held(values)])
 
 
 class Recorder:
@@ -57,7 +72,7 @@ class Recorder:
         self.process = object()
         self.forked = False
         self.closed = False
-        self.columns: dict[tuple[str, str | None], tuple[str, ...]] = {}
+        self.columns: dict[tuple[str, str | None], dict[str, int]] = {}  # What turns say, and its kinds.
         self._documents = documents
         self._writer: Writer | None = None
         self._lock = threading.RLock()
@@ -80,12 +95,30 @@ class Recorder:
         """The spool of this process if it has one by now."""
         return self._writer
 
-    def write(self, record: wire.Wire) -> bool:
-        """Spool one record; False means dropped and counted."""
+    def write(self, record: str) -> bool:
+        """Spool the text of one record; False means dropped and counted."""
         if self.closed:
             LOSSES.add("after-end")
             return False
-        return self.writer.append(EVENT, wire.dump(record))
+        return (self._writer or self.writer).append(EVENT, record.encode())
+
+    def spell(self, direction: str, transformation: str | None, given: Mapping[str, Any]) -> Spelt:
+        """The same as `values`, as text for a record and for what it holds; quick for plain scalars."""
+        planned = None
+        if self.definition is not None and transformation is not None:
+            planned = self.definition.transformation(transformation)
+        texts, held = [], []
+        for name, value in given.items():
+            text = scalar(value)
+            attribute = None if planned is None else planned.attribute(direction, name)
+            if text is None or (attribute is not None and attribute.semantics in REFERENCE_SEMANTICS):
+                return spelt(self.values(direction, transformation, given))
+            known = named(name)
+            texts.append(f"[{known.text},{text},null,null]")
+            held.append(known.held)
+        if len(texts) > _FEW:
+            return spelt(self.values(direction, transformation, given))
+        return Spelt(",".join(texts), held)
 
     def values(
         self, direction: str, transformation: str | None, given: Mapping[str, Any]
@@ -179,6 +212,7 @@ def _after_fork() -> None:
     try:
         errors.LOSSES.after_fork()
         errors.WARNINGS.after_fork()
+        telemetry.USAGE.after_fork()
         _WRITERS.clear()
         for recorder in list(_LIVE):
             recorder.after_fork()

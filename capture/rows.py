@@ -22,7 +22,7 @@ from headstream.schemas.values import AttributeValue
 
 def blocks(meta: Any, rows: list[Row]) -> list[IterationBlock]:
     """Finished rows as blocks: one for each set of columns that rows have values in."""
-    name, parent, prefix, suffix, index_as, columns, enclosing = meta
+    name, parent, prefix, suffix, index_as, columns, enclosing, _ = meta
     by_columns: dict[tuple[bool, ...], list[Row]] = {}
     for row in rows:
         by_columns.setdefault(tuple(value is not None for value in row.values), []).append(row)
@@ -50,7 +50,7 @@ def blocks(meta: Any, rows: list[Row]) -> list[IterationBlock]:
 
 def open_row(meta: Any, row: Row) -> list[Event]:
     """What a turn had said when its process died: that it started, and the values it had generated."""
-    name, parent, prefix, suffix, index_as, columns, enclosing = meta
+    name, parent, prefix, suffix, index_as, columns, enclosing, _ = meta
     around = records.enclosing_from(enclosing)
     step = StepRef(name, f"{prefix}{row.ordinal}{suffix}")
     index = () if index_as is None else (AttributeValue(index_as, row.position),)

@@ -45,7 +45,7 @@ class Run(Opener):
         self._person = person
         self._process = recorder.process
         self._state = NEW
-        self._outputs: list[wire.Wire] = []
+        self._outputs: list[str] = []
         self._dirty: context.DirtyCheck | None = None
 
     def __enter__(self) -> Self:
@@ -78,10 +78,10 @@ class Run(Opener):
             if self._state == ENDED:
                 LOSSES.add("values-after-end")
             elif values:
-                found = self.recorder.values(OUT, None, values)
-                before = [[], self._outputs, []] if self._outputs else None
-                self.recorder.write(["V", None, OUT, wire.attributes_to(found), now(), before])
-                self._outputs = [*self._outputs, *wire.held(found)]
+                found = self.recorder.spell(OUT, None, values)
+                before = f"[[],[{','.join(self._outputs)}],[]]" if self._outputs else "null"
+                self.recorder.write(f'["V",null,"{OUT}",[{found.values}],{now()},{before}]')
+                self._outputs.extend(found.held)
         except Exception as error:
             swallow(error, "run-generated")
         return self
@@ -115,7 +115,7 @@ class Run(Opener):
                 self._dirty = context.DirtyCheck(folder)
         told = context.of_run(os.environ, code)
         started = self.started if self._first else None
-        self.recorder.write(["R", started, None, self._person, told])
+        self.recorder.write(wire.text(["R", started, None, self._person, told]))
 
     def _end(self, outcome: str, error: str | None) -> None:
         self._end_inner(outcome, error)
@@ -128,7 +128,7 @@ class Run(Opener):
         late: wire.Wire = None
         if self._dirty is not None and self._dirty.answer is not None:
             late = wire.context(metadata=json.dumps({"git_dirty": self._dirty.answer}))
-        self.recorder.write(["Q", self.started, now(), outcome, error, None, [], late])
+        self.recorder.write(wire.text(["Q", self.started, now(), outcome, error, None, [], late]))
 
 
 def workflow(

@@ -20,7 +20,8 @@ class Settings:
     """How this process captures. `spool` None is diskless: what does not fit into memory is counted.
 
     `bootstrap` None leaves the spool for `headstream up`, a relay or `headstream ship`; so does
-    `online` False. `rank`: "auto" takes the scheduler's, "none" takes none, else the text itself.
+    `online` False. `shipper`: "process" ships from a process of its own, "thread" from one of the
+    script's. `rank`: "auto" takes the scheduler's, "none" takes none, else the text itself.
     """
 
     spool: Path | None = None
@@ -33,6 +34,7 @@ class Settings:
     bootstrap: str | None = None
     online: bool = True
     topic_prefix: str = "headstream"
+    shipper: str = "process"
     exit_seconds: float = 5.0
     execution: str | None = None
     rank: str = "auto"
@@ -54,6 +56,9 @@ class Settings:
             bootstrap=environ.get("HEADSTREAM_BOOTSTRAP") or None,
             online=environ.get("HEADSTREAM_TRANSPORT", "online").lower() != "offline",
             topic_prefix=environ.get("HEADSTREAM_TOPIC_PREFIX") or default.topic_prefix,
+            shipper="thread"
+            if environ.get("HEADSTREAM_SHIPPER", "").lower() == "thread"
+            else default.shipper,
             exit_seconds=float(_number(environ, "HEADSTREAM_EXIT_SECONDS", int(default.exit_seconds))),
             execution=environ.get("HEADSTREAM_EXECUTION") or None,
             rank=environ.get("HEADSTREAM_RANK") or default.rank,

@@ -14,10 +14,11 @@ import json
 import mmap
 import os
 import threading
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from headstream.capture import clock, frames, wire
 from headstream.capture.errors import LOSSES, WARNINGS, SpoolUnusable
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 FIRST_SEGMENT: Final = 256 << 10
 _NAME_LENGTH: Final = 80
 _ALIVE = "owner"
+_HEAD: Final = frames.FRAME.size
+_put_rest: Final = frames.REST.pack_into
+_put_length: Final = frames.LENGTH.pack_into
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +117,11 @@ class Writer:
         self._deferred: list[tuple[int, bytes]] = []
         self._number = 0
         self._position = 0
+        self._limit = 0  # Where the frames of the segment being written must end.
+        self._unsure = False  # An asynchronous exception struck in mid frame.
+        self._data: Any = None
         self._bytes = 0
-        self._on_write: Callable[[], None] | None = None
+        self.on_memory: Callable[[Writer], None] | None = None  # Told once that a segment found no file.
         if settings.spool is not None:
             try:
                 self._make_directory(settings.spool)
@@ -142,6 +149,9 @@ class Writer:
             self._busy = True
             try:
                 written = self._append(kind, payload)
+            except BaseException:
+                self._unsure = True
+                raise
             finally:
                 self._busy = False
             if self._deferred:
@@ -156,6 +166,9 @@ class Writer:
             self._busy = True
             try:
                 rows = self._reserve(meta, frames.row_size(columns), capacity)
+            except BaseException:
+                self._unsure = True
+                raise
             finally:
                 self._busy = False
             if self._deferred:
@@ -169,6 +182,7 @@ class Writer:
         self.append(frames.CLOSED, b"")
         self.closed = True
         self.segments = self.in_memory()  # Each mapped file holds a descriptor.
+        self._data, self._limit = None, 0
         self.release()
 
     def release(self) -> None:
@@ -188,17 +202,16 @@ class Writer:
             self._bytes -= sum(segment.size for segment in gone)
 
     def _append(self, kind: int, payload: bytes) -> bool:
-        size = frames.frame_size(len(payload))
-        segment = self._room(size)
-        if segment is None:
+        length = len(payload) + _HEAD
+        size = (length + 7) & ~7
+        if (self._unsure or self._position + size > self._limit) and self._room(size) is None:
             LOSSES.add("spool-full" if kind == frames.EVENT else "spool-full-other")
             return False
-        at = self._position
-        data = segment.data
-        data[at + frames.FRAME.size : at + frames.FRAME.size + len(payload)] = payload
-        frames.REST.pack_into(data, at + 4, frames.crc(kind, payload), kind)
+        at, data = self._position, self._data
+        data[at + _HEAD : at + length] = payload
+        _put_rest(data, at + 4, zlib.crc32(payload, kind), kind)
         # Published from here on. A length of zero is the end of the data, so it counts the header too.
-        frames.LENGTH.pack_into(data, at, len(payload) + frames.FRAME.size)
+        _put_length(data, at, length)
         self._position = at + size
         return True
 
@@ -223,9 +236,10 @@ class Writer:
         """The segment that the next frame of this size goes to; moves past a frame cut off by a signal."""
         segment = self.segments[-1] if self.segments else None
         if segment is not None:
-            self._skip_published(segment)
-            # Room is kept for the END frame.
-            if self._position + size + frames.frame_size(0) <= segment.size:
+            if self._unsure:
+                self._skip_published(segment)
+                self._unsure = False
+            if self._position + size <= self._limit:
                 return segment
         return self._next_segment(size)
 
@@ -249,6 +263,8 @@ class Writer:
         self._position = 0
         keep = [s for s in self.segments if s.path is None]
         self.segments = [*keep, fresh]
+        self._data = fresh.data
+        self._limit = fresh.size - frames.frame_size(0)  # Room is kept for the END frame.
         self._number = fresh.number + 1
         self._append(frames.HEADER, header)
         if previous is not None:
@@ -283,6 +299,9 @@ class Writer:
         if size > left:
             return None
         self._bytes += size
+        listener, self.on_memory = self.on_memory, None
+        if listener is not None:
+            listener(self)
         return Segment(number=self._number, data=mmap.mmap(-1, size), size=size, path=None)
 
     def _used(self) -> int:

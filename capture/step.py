@@ -12,15 +12,15 @@ from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeGuard, TypeVar
 
-from headstream.capture import telemetry, wire
+from headstream.capture import deferred
 from headstream.capture.clock import now
 from headstream.capture.errors import LOSSES, swallow
-from headstream.capture.recorder import Recorder
+from headstream.capture.recorder import Recorder, Spelt, spelt
 from headstream.capture.references import Catalogue
 from headstream.capture.settings import Settings
+from headstream.capture.telemetry import USAGE
 from headstream.capture.values import Rules, clean
-from headstream.capture.wire import IN, OUT
-from headstream.schemas.values import AttributeValue
+from headstream.capture.wire import IN, OUT, named, quote
 from headstream.schemas.vocabulary import ERRORED, FINISHED, OUTCOMES
 
 if TYPE_CHECKING:
@@ -112,14 +112,18 @@ class Step(Opener):
 
     __slots__ = (
         "_chain",
+        "_chain_epoch",
         "_cpu",
+        "_deferred",
         "_ended",
         "_error",
         "_generated",
         "_given",
+        "_head",
         "_outcome",
         "_path",
         "_process",
+        "_ref",
         "_state",
         "_used",
         "cycle",
@@ -142,6 +146,11 @@ class Step(Opener):
     _state: int
     _process: object
     _given: dict[str, Any] | None
+    _head: str
+    _ended: int
+    _outcome: str
+    _error: str | None
+    _cpu: float
 
     def __init__(
         self,
@@ -162,20 +171,21 @@ class Step(Opener):
         self._prepare(recorder)
         self.parent = parent
         self.name = name
-        self._path = str(ordinal) if parent is None else f"{parent._path}.{ordinal}"
-        self.task_id = self._path + recorder.suffix
+        self._path = path = str(ordinal) if parent is None else f"{parent._path}.{ordinal}"
+        self.task_id = path + recorder.suffix
+        # Paths and suffixes are made of digits, dots and letters: nothing to escape.
+        self._ref = f'[{named(name).text},"{self.task_id}"]'
         self.cycle = False
         self.iteration = None
         self.started = None
         self._process = recorder.process
         self._state = NEW
-        self._used: list[wire.Wire] = []
-        self._generated: list[wire.Wire] = []
-        self._chain: wire.Wire = None
-        self._ended: int | None = None
-        self._outcome = FINISHED
-        self._error: str | None = None
-        self._cpu = 0.0
+        # What is held, as texts by identity, in order and each once.
+        self._used: dict[str, None] = {}
+        self._generated: dict[str, None] = {}
+        self._chain = ""
+        self._chain_epoch: object = None
+        self._deferred: deferred.Values | None = None
 
     def __enter__(self) -> Self:
         return self.begin()
@@ -186,7 +196,7 @@ class Step(Opener):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if failed(error):
+        if error is not None and failed(error):
             self.end(ERRORED, describe(error))
         else:
             self.end()
@@ -224,8 +234,12 @@ class Step(Opener):
     def end(self, outcome: str | None = None, error: BaseException | str | None = None) -> None:
         """End now: FINISHED, or ERRORED if that is said or an error is given. Later calls do nothing."""
         try:
-            self.begin()
-            self._end(*verdict(outcome, error))
+            if self._state == NEW:
+                self._begin(now())
+            if outcome is None and error is None:
+                self._end(FINISHED, None)
+            else:
+                self._end(*verdict(outcome, error))
         except Exception as failure:
             swallow(failure, "end")
 
@@ -239,11 +253,20 @@ class Step(Opener):
         self.started = started
         self._process = self.recorder.process
         if not self.cycle:
-            self._cpu = telemetry.cpu_seconds()
+            self._cpu = USAGE.cpu(started)
+        parent, iteration = self.parent, self.iteration
+        self._head = (
+            f"{self._ref},{'null' if parent is None else parent._ref},{'true' if self.cycle else 'false'}"
+            f",{'null' if iteration is None else iteration},null,{started}"
+            f",{'null' if self.person is None else quote(self.person)}"
+        )
         given, self._given = self._given, None
-        values = self.recorder.values(IN, self.name, given) if given else ()
-        self.recorder.write(["S", *self._head(values, self._scope((), ()), None)])
-        self._hold(IN, values)
+        now_known = self._defer(IN, given) if given else None
+        said = self.recorder.spell(IN, self.name, now_known) if now_known else _NOTHING
+        enclosing = "" if parent is None else parent._enclosing()
+        scope = f"[[],[],[{enclosing}]]" if enclosing else "null"
+        self.recorder.write(f'["S",{self._head},[{said.values}],{scope},null]')
+        self._hold(IN, said.held)
 
     def _add(self, direction: str, given: Mapping[str, Any]) -> None:
         if not given:
@@ -251,37 +274,55 @@ class Step(Opener):
         if self._state == ENDED:
             LOSSES.add("values-after-end")
             return
-        values = self.recorder.values(direction, self.name, given)
-        self._write_values(direction, values)
+        given = self._defer(direction, given)
+        if given:
+            self._write_values(direction, self.recorder.spell(direction, self.name, given))
 
-    def _write_values(self, direction: str, values: tuple[AttributeValue, ...]) -> None:
-        scope = self._scope(self._used, self._generated)
-        ref = [self.name, self.task_id]
-        self.recorder.write(["V", ref, direction, wire.attributes_to(values), now(), scope])
-        self._hold(direction, values)
+    def _defer(self, direction: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Keep what only an accelerator knows for the end of the step; the rest is to be said now."""
+        late = deferred.split(given)
+        if late is None:
+            return given
+        if self._deferred is None:
+            self._deferred = []
+        self._deferred.extend((direction, name, value) for name, value in late.items())
+        return {name: value for name, value in given.items() if name not in late}
 
-    def _hold(self, direction: str, values: tuple[AttributeValue, ...]) -> None:
-        if not values:
+    def _write_values(self, direction: str, said: Spelt) -> None:
+        record = f'["V",{self._ref},"{direction}",[{said.values}],{now()},{self._scope()}]'
+        self.recorder.write(record)
+        self._hold(direction, said.held)
+
+    def _hold(self, direction: str, texts: list[str]) -> None:
+        if not texts:
             return
         held = self._used if direction == IN else self._generated
-        held.extend(h for h in wire.held(values) if h not in held)
+        for text in texts:
+            held[text] = None
         if direction == IN and self._has_children:
             self.recorder.epoch = object()  # Loops inside have written what enclosed them.
 
     def _end(self, outcome: str, error: str | None) -> None:
         if self._state != OPEN:
             return
-        self._end_inner(outcome, error)
+        if self._loops or self._unexplained is not None:
+            self._end_inner(outcome, error)
+        late, self._deferred = self._deferred, None
         self._state = ENDED
         if self._process is not self.recorder.process:
             return  # Begun by the process that forked us: that one ends it.
         self._ended, self._outcome, self._error = now(), outcome, error
+        for direction, name, value in late or ():
+            self._write_values(direction, spelt(self.recorder.values(direction, self.name, {name: value})))
         self._write_end()
 
     def _write_end(self) -> None:
-        context = None if self.cycle else telemetry.since(self._cpu)
-        head = self._head((), self._scope(self._used, self._generated), context)
-        self.recorder.write(["E", *head, self._ended, self._outcome, self._error, None])
+        ended = self._ended
+        context = "null" if self.cycle else USAGE.since(self._cpu, ended)
+        error = "null" if self._error is None else quote(self._error)
+        self.recorder.write(
+            f'["E",{self._head},[],{self._scope()},{context},{ended},{quote(self._outcome)},{error},null]'
+        )
 
     def _explain(self, error: str) -> None:
         """Say the error of an end that was written without it: the same facts, and one more."""
@@ -291,35 +332,23 @@ class Step(Opener):
         self._error = error
         self._write_end()
 
-    def _head(
-        self, values: tuple[AttributeValue, ...], scope: wire.Wire, context: wire.Wire
-    ) -> list[wire.Wire]:
+    def _scope(self) -> str:
         parent = self.parent
-        return [
-            [self.name, self.task_id],
-            None if parent is None else [parent.name, parent.task_id],
-            self.cycle,
-            self.iteration,
-            None,
-            self.started,
-            self.person,
-            wire.attributes_to(values),
-            scope,
-            context,
-        ]
+        enclosing = "" if parent is None else parent._enclosing()
+        return f"[[{','.join(self._used)}],[{','.join(self._generated)}],[{enclosing}]]"
 
-    def _scope(self, used: Iterable[wire.Wire], generated: Iterable[wire.Wire]) -> wire.Wire:
-        enclosing = () if self.parent is None else self.parent._enclosing()
-        if not (used or generated or enclosing):
-            return None
-        return [used, generated, enclosing]
-
-    def _enclosing(self) -> wire.Wire:
-        """This step and those around it, nearest first. Holds the live lists, so it never grows old."""
-        if self._chain is None:
-            outer = () if self.parent is None else self.parent._enclosing()
-            self._chain = [[[self.name, self.task_id], self._used], *outer]
+    def _enclosing(self) -> str:
+        """This step and those around it, nearest first; written anew only when one of them used something."""
+        epoch = self.recorder.epoch
+        if self._chain_epoch is not epoch:
+            outer = "" if self.parent is None else self.parent._enclosing()
+            self._has_children = True
+            self._chain = f"[{self._ref},[{','.join(self._used)}]]{',' if outer else ''}{outer}"
+            self._chain_epoch = epoch
         return self._chain
+
+
+_NOTHING = Spelt("", [])
 
 
 def verdict(outcome: str | None, error: BaseException | str | None) -> tuple[str, str | None]:

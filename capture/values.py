@@ -29,7 +29,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import re
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta, timezone
 from enum import Enum
@@ -37,6 +36,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headstream.capture.references import AsDict, AsList, Catalogue, Described, Given, absolute
+from headstream.capture.wire import clean as clean
 from headstream.schemas.values import (
     AttributeValue,
     DictValue,
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)  # noqa: UP017  (datetime.UTC is the same object)
 _MICROSECOND = timedelta(microseconds=1)
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _REPR = 1000
 _HEAD = 64
 _ARRAY = 1024
@@ -76,15 +75,6 @@ class Rules(NamedTuple):
 
     catalogue: Catalogue
     limit: int = 256 << 10
-
-
-def clean(text: str) -> str:
-    """The text with U+FFFD for every lone surrogate, which has no UTF-8 form (faults.md row 35)."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return _SURROGATE.sub("\ufffd", text)
-    return text
 
 
 def attribute_value(name: str, given: Any, attribute: Attribute | None, rules: Rules) -> AttributeValue:

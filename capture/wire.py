@@ -1,7 +1,7 @@
 """Values and records as compact JSON for the spool: exact for every value, and cheap to write.
 
 A record is a list that begins with one letter; the rest stands in the order of the fields of the
-event (format 1, named in the header of each segment; `records.py` has the events). Only the
+event (format 2, named in the header of each segment; `records.py` has the events). Only the
 standard library is used, so that the captured script never waits for a codec or its import; the
 shipper turns records into Avro.
 """
@@ -9,7 +9,11 @@ shipper turns records into Avro.
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
+from functools import lru_cache
+from json.encoder import encode_basestring
+from math import isfinite
+from typing import Any, Final, NamedTuple
 
 from headstream.schemas.values import (
     AttributeValue,
@@ -28,11 +32,60 @@ IN = "in"
 OUT = "out"
 Wire = Any
 
+quote: Final = encode_basestring  # A text as JSON, with all that JSON need not escape left as it is.
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_PLAIN_INT: Final = 1 << 63
+_PLAIN_TEXT: Final = 1000
+
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
+
+
+def text(record: Wire) -> str:
+    return _encode(record)
 
 
 def dump(record: Wire) -> bytes:
     return _encode(record).encode()
+
+
+class Named(NamedTuple):
+    """A name without lone surrogates, as JSON text, and as what holds a value that has no other identity."""
+
+    clean: str
+    text: str
+    held: str
+
+
+@lru_cache(maxsize=4096)
+def named(name: str) -> Named:
+    """The forms in which a name is written, made once for each."""
+    cleaned = clean(name)
+    quoted = _encode(cleaned)
+    return Named(clean=cleaned, text=quoted, held=f"[{quoted},null]")
+
+
+def scalar(given: Any) -> str | None:
+    """The JSON text of a plain value, as `coerce` and `attributes_to` would give it; None if it is none."""
+    kind = type(given)
+    if kind is float:
+        return repr(given) if isfinite(given) else _encode(given)
+    if kind is int:
+        return repr(given) if -_PLAIN_INT < given < _PLAIN_INT else None
+    if kind is bool:
+        return "true" if given else "false"
+    if kind is str and len(given) <= _PLAIN_TEXT and given.isascii():
+        return quote(given)
+    return None
+
+
+def clean(text: str) -> str:
+    """The text with U+FFFD for every lone surrogate, which has no UTF-8 form (faults.md row 35)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATE.sub("\ufffd", text)
+    return text
 
 
 def load(payload: bytes) -> Wire:

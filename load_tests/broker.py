@@ -1,0 +1,55 @@
+"""A Kafka broker of the load test's own, on free ports, that can be killed and started again."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from headstream.services.kafka import KafkaService
+from headstream.services.ports import free_ports
+
+
+@contextmanager
+def service(running: bool = True) -> Iterator[KafkaService]:
+    """A broker with its data in a folder that is removed afterwards; raises ServicesError without Java."""
+    with tempfile.TemporaryDirectory(prefix="headstream-load-", ignore_cleanup_errors=True) as data:
+        kafka = KafkaService(Path(data) / "kafka", *free_ports(2))
+        if running:
+            kafka.start()
+        try:
+            yield kafka
+        finally:
+            kafka.stop()
+
+
+def make_topics(bootstrap: str, *names: str, partitions: int = 2) -> None:
+    """Make topics and wait for them."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for future in admin.create_topics([NewTopic(name, partitions, 1) for name in names]).values():
+        future.result(30)
+
+
+def values(bootstrap: str, topic: str) -> list[bytes]:
+    """Everything that a topic holds now."""
+    asked = {"bootstrap.servers": bootstrap, "group.id": "load-tests", "enable.auto.commit": False}
+    consumer = Consumer({**asked, "log_level": 0})
+    found: list[bytes] = []
+    try:
+        for number in consumer.list_topics(topic, timeout=20).topics[topic].partitions:
+            _, end = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=20)
+            consumer.assign([TopicPartition(topic, number, 0)])
+            while end > 0:
+                message = consumer.poll(20)
+                if message is None or message.error() is not None:
+                    raise TimeoutError(f"{topic} of {bootstrap} ended before offset {end}")
+                found.append(message.value() or b"")
+                if (message.offset() or 0) >= end - 1:
+                    break
+    finally:
+        consumer.close()
+    return found
