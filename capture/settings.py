@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from headstream.schemas.clients import client_options
+
 DEFAULT_BAG_SIZE = 50
 _OFF = frozenset({"", "0", "off", "no", "none", "false"})
-# Variables of ours that begin like a librdkafka property and are none.
-_NOT_LIBRDKAFKA = frozenset(
-    {"HEADSTREAM_KAFKA_PORT", "HEADSTREAM_KAFKA_CONTROLLER_PORT", "HEADSTREAM_KAFKA_HEAP"}
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +57,12 @@ class Settings:
             shipper="thread"
             if environ.get("HEADSTREAM_SHIPPER", "").lower() == "thread"
             else default.shipper,
-            exit_seconds=float(_number(environ, "HEADSTREAM_EXIT_SECONDS", int(default.exit_seconds))),
+            exit_seconds=_seconds(environ, "HEADSTREAM_EXIT_SECONDS", default.exit_seconds),
             execution=environ.get("HEADSTREAM_EXECUTION") or None,
             rank=environ.get("HEADSTREAM_RANK") or default.rank,
             keep_shipped=environ.get("HEADSTREAM_KEEP_SHIPPED", "off").lower() not in _OFF,
             git=environ.get("HEADSTREAM_GIT", "on").lower() not in _OFF,
-            kafka=librdkafka(environ),
+            kafka=tuple(sorted(client_options(environ).items())),
         )
 
 
@@ -81,18 +79,16 @@ def spool_root(environ: Mapping[str, str]) -> Path | None:
     return Path(os.path.abspath(data)) / "spool"
 
 
-def librdkafka(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """HEADSTREAM_KAFKA_SECURITY_PROTOCOL=SSL as ("security.protocol", "SSL"), and so on."""
-    prefix = "HEADSTREAM_KAFKA_"
-    return tuple(
-        (name.removeprefix(prefix).lower().replace("_", "."), value)
-        for name, value in sorted(environ.items())
-        if name.startswith(prefix) and name not in _NOT_LIBRDKAFKA
-    )
-
-
 def _number(environ: Mapping[str, str], name: str, default: int) -> int:
     try:
         return int(environ[name])
     except (KeyError, ValueError):
         return default
+
+
+def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
+    try:
+        seconds = float(environ[name])
+    except (KeyError, ValueError):
+        return default
+    return seconds if 0 <= seconds < float("inf") else default

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from headstream.schemas.clients import client_options
 from headstream.schemas.identifiers import DEFAULT_BASE
 from headstream.schemas.topics import Topics
 from headstream.sinks.batch import Limits
 from headstream.sinks.errors import ConfigurationError
 from headstream.sinks.retry import Schedule
-
-# Only what concerns the way to the broker: other HEADSTREAM_KAFKA_ variables mean other things.
-_KAFKA = ("SECURITY_", "SASL_", "SSL_", "CLIENT_", "BROKER_", "SOCKET_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,22 +65,12 @@ class Settings:
             metrics_port=read.port("HEADSTREAM_METRICS_PORT"),
             freshness_log=read.path("HEADSTREAM_FRESHNESS_LOG"),
             ready_file=read.path("HEADSTREAM_READY_FILE"),
-            kafka=kafka_properties(environ),
+            kafka=client_options(environ),
         )
 
     def client(self) -> dict[str, str]:
         """Return what every Kafka client of this process is made with."""
         return {"bootstrap.servers": self.bootstrap, **self.kafka}
-
-
-def kafka_properties(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what is passed on to librdkafka: HEADSTREAM_KAFKA_SASL_USERNAME is sasl.username."""
-    start = "HEADSTREAM_KAFKA_"
-    return {
-        name.removeprefix(start).lower().replace("_", "."): value
-        for name, value in environ.items()
-        if name.startswith(start) and name.removeprefix(start).startswith(_KAFKA)
-    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from headstream.schemas.clients import client_options
 from headstream.schemas.topics import Topics
 from headstream.stream_processors.errors import InvalidSetting
 
 _DAY_MS: Final = 24 * 3600 * 1000
-
-# HEADSTREAM_KAFKA_SECURITY_PROTOCOL becomes librdkafka's security.protocol. Only these groups are
-# passed on: other HEADSTREAM_KAFKA_* variables configure the local broker.
-_PASSED_ON: Final = ("SECURITY_", "SASL_", "SSL_")
-_KAFKA_PREFIX: Final = "HEADSTREAM_KAFKA_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +41,7 @@ class Settings:
     # Written once partitions are assigned: readiness for those who wait for it.
     ready_file: Path | None = None
     log_level: str = "INFO"
-    # Options of librdkafka for security; never shown, they hold passwords.
+    # Options of librdkafka from the environment; never shown, they hold passwords.
     security: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
     @property
@@ -82,21 +78,12 @@ class Settings:
             if environ.get("HEADSTREAM_READY_FILE")
             else None,
             log_level=environ.get("HEADSTREAM_LOG_LEVEL", default.log_level).upper(),
-            security=MappingProxyType(_security(environ)),
+            security=MappingProxyType(client_options(environ)),
         )
 
     def kafka(self, **options: str | int | float | bool) -> dict[str, str | int | float | bool]:
         """Configuration of a librdkafka client."""
         return {"bootstrap.servers": self.bootstrap, **self.security, **options}
-
-
-def _security(environ: Mapping[str, str]) -> dict[str, str]:
-    names = {name: name.removeprefix(_KAFKA_PREFIX) for name in environ if name.startswith(_KAFKA_PREFIX)}
-    return {
-        short.lower().replace("_", "."): environ[name]
-        for name, short in names.items()
-        if short.startswith(_PASSED_ON)
-    }
 
 
 def _whole(environ: Mapping[str, str], name: str, default: int, least: int) -> int:

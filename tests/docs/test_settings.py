@@ -106,8 +106,15 @@ def _sources(root: Path) -> Iterator[tuple[str, ast.Module]]:
             yield reader, ast.parse(path.read_text("utf-8"), str(path))
 
 
+def _takes_client_options(node: ast.AST) -> bool:
+    """Tell a call of the one function that reads HEADSTREAM_KAFKA_* for all clients (schemas/clients.py)."""
+    return isinstance(node, ast.Call) and getattr(node.func, "id", None) == "client_options"
+
+
 def _named(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
+        if _takes_client_options(node):
+            yield "HEADSTREAM_KAFKA_"
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and NAME.fullmatch(node.value):
             yield node.value
 
@@ -118,6 +125,8 @@ def _read(tree: ast.AST) -> Iterator[str]:
     Keys of dictionaries and assignments only set a variable for a child.
     """
     for node in ast.walk(tree):
+        if _takes_client_options(node):
+            yield "HEADSTREAM_KAFKA_"
         held: list[ast.expr] = []
         if isinstance(node, ast.Call):
             held = [*node.args, *(keyword.value for keyword in node.keywords)]
