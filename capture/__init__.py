@@ -11,9 +11,11 @@
 Importing reads nothing and starts nothing.
 """
 
+from headstream.capture.decorators import task
 from headstream.capture.errors import losses, warnings
 from headstream.capture.iteration import Iteration
 from headstream.capture.loop import Loop
+from headstream.capture.place import current
 from headstream.capture.references import as_dict, as_list, file, metadata, reference, resource
 from headstream.capture.run import Run, workflow
 from headstream.capture.settings import Settings
@@ -27,11 +29,13 @@ __all__ = [
     "Step",
     "as_dict",
     "as_list",
+    "current",
     "file",
     "losses",
     "metadata",
     "reference",
     "resource",
+    "task",
     "warnings",
     "workflow",
 ]

@@ -170,16 +170,18 @@ def test_without_a_run_the_function_just_runs_and_is_counted_once(settings: Sett
 def test_a_new_thread_begins_with_nothing_but_inside_is_known_everywhere(
     settings: Settings, steps: Steps
 ) -> None:
+    def nothing() -> None: ...
+
     with capture.workflow("wf", settings=settings) as run, capture.current(run):
         found = [
-            threading.Thread(target=capture.task("lost")(lambda: None)),
-            threading.Thread(target=capture.task("kept", inside=run)(lambda: None)),
+            threading.Thread(target=capture.task("lost")(nothing)),
+            threading.Thread(target=capture.task("kept", inside=run)(nothing)),
         ]
         for thread in found:
             thread.start()
         for thread in found:
             thread.join()
-        asyncio.run(asyncio.to_thread(capture.task("handed")(lambda: None)))
+        asyncio.run(asyncio.to_thread(capture.task("handed")(nothing)))
     assert sorted(steps()) == ["handed 0", "kept 0"]
     assert capture.warnings() == {"function-outside-run": 1}
 
@@ -216,7 +218,7 @@ def test_coroutines_that_run_side_by_side_nest_each_on_its_own(run: Run, steps: 
 
     @capture.task
     async def root() -> list[str]:
-        return await asyncio.gather(branch("a", True), branch("b", False))
+        return [*await asyncio.gather(branch("a", True), branch("b", False))]
 
     assert asyncio.run(root()) == ["a", "b"]
     found = steps()
@@ -408,8 +410,8 @@ def test_a_fault_of_ours_never_reaches_the_host(
     run: Run, steps: Steps, internal_errors: list[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Liar:
-        @property
-        def __class__(self) -> type:  # type: ignore[override]
+        @property  # type: ignore[misc]
+        def __class__(self) -> type:
             raise RuntimeError("no")
 
     liar = Liar()

@@ -8,7 +8,16 @@ import sys
 import typer
 
 from headstream import __version__
-from headstream.cli import lifecycle, publishing, questions, rebuilding, running, showcase
+from headstream.cli import (
+    configuration,
+    lifecycle,
+    publishing,
+    questions,
+    rebuilding,
+    running,
+    showcase,
+    spool,
+)
 from headstream.cli.telling import is_ours, sentence
 
 # Exit statuses: 0 done, 1 failed or not equal, 2 wrong usage, 3 nothing is up (`status`), and as usual
@@ -25,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for family in (showcase, lifecycle, questions, publishing, rebuilding, running):
+for family in (showcase, lifecycle, questions, publishing, rebuilding, running, spool, configuration):
     family.register(app)
 
 
