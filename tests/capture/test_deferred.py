@@ -169,7 +169,8 @@ for turn in run.loop("t", range(100)):
 
 
 def test_a_tensor_of_the_processor_is_a_number_at_once(settings: Settings, told: Told) -> None:
-    torch = pytest.importorskip("torch")
+    import torch
+
     with capture.workflow("w", settings=settings) as run:
         for turn in run.loop("t", range(4)):
             turn.generated(loss=torch.tensor(0.5), n=torch.tensor([3]), ok=torch.tensor(True))

@@ -32,16 +32,6 @@ print(json.dumps([first, sorted(sys.modules)]))
     assert "socket" not in first and "ssl" not in after
 
 
-def test_importing_takes_under_60_milliseconds() -> None:
-    # Processor time: how long others keep the machine busy is not ours.
-    body = "import time; t=time.process_time(); import headstream.capture; print(time.process_time()-t)"
-    times = [
-        float(subprocess.run([sys.executable, "-c", body], capture_output=True, check=True).stdout)
-        for _ in range(5)
-    ]
-    assert min(times) < 0.060
-
-
 def test_importing_starts_nothing_and_reads_no_setting(tmp_path: Path) -> None:
     body = """
 import os, threading

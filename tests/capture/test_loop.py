@@ -81,7 +81,8 @@ def _facts(facts: Facts) -> None:
 
 
 def test_numbers_of_numpy_stay_in_the_row(settings: Settings, told: Told) -> None:
-    numpy = pytest.importorskip("numpy")
+    import numpy
+
     with capture.workflow("w", settings=settings) as run:
         for turn in run.loop("t", range(10)):
             turn.generated(loss=numpy.float32(0.5), n=numpy.int64(2), ok=numpy.bool_(True))
