@@ -22,6 +22,7 @@ from headstream.places import Places
 from headstream.publish import read_documents
 from headstream.query_api.catalogue import catalogue
 from headstream.schemas import identifiers as ids
+from headstream.schemas.documents import Document
 from headstream.services import ports
 from headstream.services.settings import Settings
 from headstream.services.stack import Stack
@@ -99,9 +100,9 @@ def run_demo(mode: Mode, home: Places, wishes: Wishes, stage: Say, say: Say) -> 
     with clock.stage(f"start {mode} services"):
         stack.up(mode, modes.parts(mode, places, settings, options), say)
     try:
-        model, dataset = _use_case(scripts, places, wishes, clock, say)
+        model, dataset, domain = _use_case(scripts, wishes, clock, say)
         with clock.stage("wait until the graph has it all"), asker(places) as answers:
-            _wait_for_runs(answers)
+            _wait_for_graph(answers, domain)
             given = _parameters(answers, model, dataset)
         with clock.stage("ask Q1 to Q6"), asker(places) as answers:
             answered = tuple(_ask(answers, question, given) for question in QUESTIONS)
@@ -126,22 +127,24 @@ def run_demo(mode: Mode, home: Places, wishes: Wishes, stage: Say, say: Say) -> 
     )
 
 
-def _use_case(scripts: Scripts, places: Places, wishes: Wishes, clock: _Clock, say: Say) -> tuple[Path, Path]:
-    """Curation, preparation and learning; returns the best model and the training set."""
+def _use_case(
+    scripts: Scripts, wishes: Wishes, clock: _Clock, say: Say
+) -> tuple[Path, Path, Sequence[Document]]:
+    """Curation, preparation and learning; the best model, the training set, the domain data."""
     fixed = ("--execution", EXECUTION)
     segy = () if wishes.segy is None else ("--segy", str(wishes.segy.absolute()))
     with clock.stage("curation"):
         curated = scripts.run("curation", (*fixed, *segy, *wishes.curation), say)
     annotations = sorted((scripts.out / "domain").glob("*.nt"))
-    if annotations:
-        # What geoscientists know of the survey (basin, field, wells): domain data of Q1 and Q6.
-        documents = [document for path in annotations for document in read_documents(path)]
-        leave(documents, {**os.environ, **scripts.env})
+    # What geoscientists know of the survey (basin, field, wells): domain data of Q1 and Q6.
+    domain = [document for path in annotations for document in read_documents(path)]
+    if domain:
+        leave(domain, {**os.environ, **scripts.env})
     with clock.stage("preparation"):
         data = scripts.run("preparation", (*fixed, "--curated", str(curated)), say)
     with clock.stage("learning"):
         model = scripts.run("learning", (*fixed, "--data", str(data), *wishes.learning), say)
-    return model, data / "train.h5"
+    return model, data / "train.h5", domain
 
 
 def demo_env(places: Places) -> dict[str, str]:
@@ -161,9 +164,15 @@ def demo_settings(places: Places) -> Settings:
     )
 
 
-_ENDED = """PREFIX prov: <http://www.w3.org/ns/prov#>
+# Only a definition says a phase, so the definition of each run is there too.
+_ENDED = """PREFIX provml: <https://w3id.org/provml/ns#>
+PREFIX prov: <http://www.w3.org/ns/prov#>
 SELECT (COUNT(DISTINCT ?run) AS ?ended) WHERE {{
-  VALUES ?run {{ {runs} }} ?run prov:endedAtTime ?end . }}"""
+  VALUES ?run {{ {runs} }}
+  ?run prov:endedAtTime ?end ; provml:wasDerivedFromWorkflow/provml:lifecyclePhase ?phase . }}"""
+
+_STORES = """PREFIX provml: <https://w3id.org/provml/ns#>
+ASK { ?reference provml:wasInStore ?store . FILTER NOT EXISTS { ?store provml:storeType ?type } }"""
 
 _RANGES = """PREFIX provml: <https://w3id.org/provml/ns#>
 PREFIX prov: <http://www.w3.org/ns/prov#>
@@ -173,18 +182,27 @@ SELECT ?name ?start ?end WHERE {{
          provml:rangeStart ?start ; provml:rangeEnd ?end . }}"""
 
 
-def _wait_for_runs(answers: Asker) -> None:
-    """A run's end is its last event, and one run stays in order: when it is there, all of it is."""
+def _wait_for_graph(answers: Asker, domain: Sequence[Document]) -> None:
+    """Wait for the runs and for what was published beside them.
+
+    A run's end is its last event, and one run stays in order: when it is there, all of it is. Documents
+    take a way of their own, so each kind of them is asked for.
+    """
     base = os.environ.get("HEADSTREAM_BASE_IRI") or ids.DEFAULT_BASE
     runs = " ".join(f"<{base}{ids.run(workflow, EXECUTION)}>" for workflow in RUNS)
     deadline = time.monotonic() + GRAPH_SECONDS
     while True:
         (row,) = rows(answers.sparql(_ENDED.format(runs=runs), "json"))
-        if int(row["ended"]) == len(RUNS):
+        if (
+            int(row["ended"]) == len(RUNS)
+            and not _truth(answers.sparql(_STORES, "json"))
+            and all(_truth(answers.sparql(f"ASK {{ {each.body} }}", "json")) for each in domain)
+        ):
             return
         if time.monotonic() > deadline:
             raise GraphIncomplete(
-                f"{row['ended']} of {len(RUNS)} runs have ended in the graph after {GRAPH_SECONDS:.0f} s; "
+                f"{row['ended']} of {len(RUNS)} runs, or the stores and domain data beside them, are in the "
+                f"graph after {GRAPH_SECONDS:.0f} s; "
                 "the logs of the services say why"
             )
         time.sleep(0.1)
@@ -223,6 +241,10 @@ def _ask(answers: Asker, question_id: str, given: Mapping[str, str]) -> Answered
 def rows(text: str) -> list[dict[str, str]]:
     bindings = json.loads(text)["results"]["bindings"]
     return [{name: term["value"] for name, term in row.items()} for row in bindings]
+
+
+def _truth(text: str) -> bool:
+    return bool(json.loads(text)["boolean"])
 
 
 def command_for(answered: Answered, demo: Demo) -> str:
