@@ -16,6 +16,21 @@ the monotonic clock, which is never 0; the meta has what to add to them (clock.p
 
     0 ordinal i64 | 8 index i64 | 16 started i64 | 24 ended i64 (0: open, -1: told elsewhere)
     | 32 a value of 8 bytes for each column | a tag u8 for each column | zeros up to a multiple of 8
+
+A step that says plain values is a chain of short frames; each names, by its offset in the segment,
+the frame before it, and the FAMILY and FORM that say once what many steps have in common. A chain
+never leaves its segment: whoever goes on in the next one says it by an EVENT (chains.py).
+
+    FAMILY   = JSON [transformation, parent, prefix, suffix, is a turn, enclosing steps]
+    FORM     = JSON [direction, names of attributes, a letter each: b bool, q int, d float, s str]
+    BEGUN    = family u32 | form u32 | 0 u32 | ordinal i64 | iteration i64 (least: none) | started i64 | cells
+    SAID     = family u32 | form u32 | before u32 | at i64 | cells
+    FINISHED = family u32 | 0 u32 | before u32 | ended i64 | processor seconds f64 | peak bytes i64
+
+Without a form, what follows is JSON: of values [direction, values, what is held because of them] as in
+wire.py, of an end [outcome, error]; nothing at all says no value, or FINISHED.
+Cells are the values of the form in its order, packed: bool u8, int i64, float f64, str its length u32;
+behind them the texts in UTF-8. Times in chains are microseconds since the epoch.
 """
 
 from __future__ import annotations
@@ -31,6 +46,11 @@ EVENT: Final = 3
 ROWS: Final = 4
 END: Final = 5
 CLOSED: Final = 6
+FAMILY: Final = 7
+FORM: Final = 8
+BEGUN: Final = 9
+SAID: Final = 10
+FINISHED: Final = 11
 
 FRAME: Final = struct.Struct("<IIB3x")
 LENGTH: Final = struct.Struct("<I")
@@ -38,6 +58,11 @@ REST: Final = struct.Struct("<IB3x")
 ROWS_HEAD: Final = struct.Struct("<III")
 ROWS_SEALED: Final = 12
 ROWS_META: Final = 16
+
+LINK_BEGUN: Final = struct.Struct("<IIIqqq")
+LINK_SAID: Final = struct.Struct("<IIIq")
+LINK_FINISHED: Final = struct.Struct("<IIIqdq")
+NO_ITERATION: Final = -(2**63)
 
 OPEN: Final = struct.Struct("<qqq")
 TIME: Final = struct.Struct("<q")

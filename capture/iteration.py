@@ -15,7 +15,7 @@ from headstream.capture.clock import OFFSET, monotonic, now
 from headstream.capture.errors import LOSSES, swallow
 from headstream.capture.recorder import spelt
 from headstream.capture.spool import Rows
-from headstream.capture.step import ENDED, OPEN, Step, verdict
+from headstream.capture.step import ENDED, OPEN, Inside, Said, Step, verdict
 from headstream.capture.wire import IN, OUT, named
 from headstream.schemas.values import AttributeValue
 from headstream.schemas.vocabulary import FINISHED
@@ -116,12 +116,16 @@ class Iteration(Step, Generic[T]):
         except Exception as failure:
             swallow(failure, "end")
 
-    def _as_parent(self) -> Step:
+    @property
+    def iteration(self) -> int | None:
+        return self.index if self.index in LONG else None
+
+    def _opened(self) -> Inside:
         try:
             self._general()
         except Exception as error:
             swallow(error, "turn")
-        return super()._as_parent()
+        return super()._opened()
 
     def _is_open(self) -> bool:
         if self._state != OPEN:
@@ -242,38 +246,32 @@ class Iteration(Step, Generic[T]):
         self._at, self._free, self._ours = 0, 0, None
         if begun_by is not self.recorder.process or over:
             # The row belongs to the process that forked us, or has ended; it tells the start and the end.
-            self._identify_turn(row.ordinal)
+            self._identify(row.ordinal)
             self._process = begun_by
-            self.task_id = f"{self._path}{loop.suffix}"
-            self._ref = f'[{named(loop.name).text},"{self.task_id}"]'
             self.started = row.started
             self._state = ENDED if over else OPEN
             if loop.index_as is not None:
-                self._used[named(loop.index_as).held] = None
+                self._used = {named(loop.index_as).held: None}
             return self
         self._become_general(row.started, row.ordinal)
         said = [(n, v) for n, v in zip(block.columns, row.values, strict=True) if v is not None]
         if said:
-            self._write_values(OUT, spelt(tuple(AttributeValue(name, value) for name, value in said)))
+            values = spelt(tuple(AttributeValue(name, value) for name, value in said))
+            self._write_said(OUT, Said.of(OUT, values), {})
         frames.TIME.pack_into(block.data, at + frames.ENDED, frames.MOVED)
         return self
 
     def _become_general(self, started: int, ordinal: int) -> None:
         self._at = self._free = 0
         late = self._deferred
-        self._identify_turn(ordinal)
+        self._identify(ordinal)
         self._deferred = late
-        self._given = None
         if self._loop.index_as is not None:
             self._given = {self._loop.index_as: self.index}
         self._begin(started)
 
-    def _identify_turn(self, ordinal: int) -> None:
-        loop = self._loop
-        self.person = None
-        self._identify(loop.inside, loop.parent, loop.name, ordinal)
-        self.cycle = True
-        self.iteration = self.index if self.index in LONG else None
+    def _identify(self, ordinal: int) -> None:
+        Step.__init__(self, self._loop.family, ordinal)
         self._state = OPEN
 
 
@@ -310,8 +308,8 @@ def tell_late(loop: Loop[Any], block: Block, at: int, ended: int, late: deferred
         used = "" if loop.index_as is None else named(loop.index_as).held
         names = (n for n, value in zip(block.columns, row.values, strict=True) if value is not None)
         generated = ",".join(named(name).held for name in names)
-        enclosing = "" if loop.parent is None else loop.parent._enclosing()
-        ref = f'[{named(loop.name).text},"{loop.prefix}{row.ordinal}{loop.suffix}"]'
+        enclosing = "" if loop.parent is None else loop.parent.enclosing()
+        ref = loop.family.ref(row.ordinal)
         scope = f"[[{used}],[{generated}],[{enclosing}]]"
         loop.recorder.write(f'["V",{ref},"{OUT}",[{said.values}],{now()},{scope}]')
     frames.TIME.pack_into(block.data, at + frames.ENDED, ended)

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import count
 from types import CodeType
 from typing import Any, Final, Generic, TypeVar
 
 from headstream.capture import deferred, frames
 from headstream.capture.clock import OFFSET, monotonic, now
 from headstream.capture.errors import swallow
+from headstream.capture.families import Family
 from headstream.capture.iteration import LONG, Block, Iteration, tell_late, turn_type
 from headstream.capture.leaving import consumer_of, left_by_exception
 from headstream.capture.step import Opener, Step, verdict
@@ -48,14 +48,13 @@ class Loop(Generic[T]):
         "block",
         "columns",
         "counter",
+        "family",
         "index_as",
         "inside",
         "late",
         "name",
         "parent",
-        "prefix",
         "recorder",
-        "suffix",
     )
 
     def __init__(
@@ -73,9 +72,8 @@ class Loop(Generic[T]):
         self.parent = parent
         self.name = name
         self.index_as = None if index_as is None else clean(index_as)
-        self.counter: count[int] = inside._counter(name)
-        self.prefix = "" if parent is None else f"{parent._path}."
-        self.suffix = ""
+        self.counter = inside._opened().counter(name)
+        self.family = Family(inside.recorder, parent, name, self.counter, cycle=True)
         self.columns: dict[str, int] = {}  # What turns have said so far, and as which kind of number.
         self.block: Block | None = None
         # Rows whose end is known, and which wait for what only an accelerator knows.
@@ -171,12 +169,14 @@ class Loop(Generic[T]):
         self.block = None
         if len(columns) > _MOST_COLUMNS or recorder.closed:
             return False
-        epoch, process, self.suffix = recorder.epoch, recorder.process, recorder.suffix
+        epoch, process = recorder.epoch, recorder.process
+        if self.family.process is not process:  # We are in a forked child now.
+            self.family = Family(recorder, parent, self.name, self.counter, cycle=True)
         names, kinds = tuple(columns), tuple(columns.values())
-        around, enclosing = ("null", "") if parent is None else (parent._ref, parent._enclosing())
+        around, enclosing = ("null", "") if parent is None else (parent.ref, parent.enclosing())
         index_as = "null" if self.index_as is None else named(self.index_as).text
         meta = (
-            f'[{named(self.name).text},{around},"{self.prefix}","{self.suffix}",{index_as},'
+            f'[{named(self.name).text},{around},"{self.family.prefix}","{self.family.suffix}",{index_as},'
             f"[{','.join([named(name).text for name in names])}],[{enclosing}],{OFFSET}]"
         )
         most = max(1, _CHUNK_BYTES // frames.row_size(len(names)))
@@ -196,7 +196,7 @@ class Loop(Generic[T]):
 
     def _begin(self) -> None:
         try:
-            self.inside._loops.append(self)
+            self.inside._opened().loops.append(self)
             known = self.recorder.columns.get(self._columns_key)
             try:
                 expected = len(self)
@@ -251,7 +251,7 @@ class Loop(Generic[T]):
         turn = self._turn
         self.finish(ERRORED if failed else FINISHED, None)
         if failed:
-            self.inside._unexplained = turn
+            self.inside._opened().unexplained = turn
 
     def _seal(self) -> None:
         if self.block is not None and self.block.process is self.recorder.process:
@@ -264,8 +264,9 @@ class Loop(Generic[T]):
             self._seal()
             if self.columns:
                 self.recorder.columns[self._columns_key] = self.columns
-            if self in self.inside._loops:
-                self.inside._loops.remove(self)
+            loops = self.inside._opened().loops
+            if self in loops:
+                loops.remove(self)
         except Exception as error:
             swallow(error, "loop-end")
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from headstream.capture import frames, records, wire
+from headstream.capture.chains import KINDS, Broken, Chains
 from headstream.capture.errors import SpoolUnusable
 from headstream.capture.frames import Row
 from headstream.capture.logs import DirectoryLog, Log
@@ -102,6 +103,7 @@ class Reader:
         self._events: list[Event] = []
         self._weight = 0
         self._window: tuple[int, int, bytes] = (-1, 0, b"")
+        self._chains: tuple[int, Chains] | None = None  # Those of one segment.
         self._metas: dict[tuple[int, int], tuple[Any, int, int, int]] = {}
 
     @property
@@ -139,13 +141,37 @@ class Reader:
                 yield Item(content=content, checkpoint=self.checkpoint)
                 continue
             self._offset += size
-            if kind == frames.EVENT:
+            if kind in KINDS:
+                yield from self._chained(kind, at - frames.FRAME.size, payload)
+            elif kind == frames.EVENT:
                 yield from self._take(records.event_from(wire.load(payload)), 1)
             elif kind == frames.ROWS:
                 key = (self._segment, at)
                 self._rows[key] = 0
                 yield from self._told(key, alive)
         yield from self._flush()
+
+    def _chained(self, kind: int, at: int, payload: bytes) -> Iterator[Item]:
+        """The event of a frame of a chain."""
+        if self._chains is None or self._chains[0] != self._segment:
+            self._chains = self._segment, Chains(self._fetch)
+        try:
+            event = self._chains[1].event(kind, at, payload)
+        except Broken:
+            self.torn.append(Torn(segment=self._segment, offset=at, data=payload[:_TORN_BYTES]))
+            return
+        yield from self._take(event, 1)
+
+    def _fetch(self, at: int) -> tuple[int, bytes] | None:
+        """Kind and payload of an earlier frame of the current segment."""
+        head = self.log.read(self._segment, at, frames.FRAME.size)
+        if len(head) < frames.FRAME.size:
+            return None
+        length, crc, kind = frames.FRAME.unpack(head)
+        if not frames.FRAME.size <= length <= frames.MAX_LENGTH:
+            return None
+        payload = self.log.read(self._segment, at + frames.FRAME.size, length - frames.FRAME.size)
+        return (kind, payload) if _whole(kind, crc, payload) else None
 
     def _take(self, event: Event, weight: int) -> Iterator[Item]:
         self._events.append(event)

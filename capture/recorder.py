@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headstream.capture import context, errors, telemetry, wire
 from headstream.capture.errors import LOSSES
+from headstream.capture.forms import Plan
 from headstream.capture.frames import EVENT
 from headstream.capture.settings import Settings
 from headstream.capture.spool import Writer, new_header
@@ -73,8 +74,9 @@ class Recorder:
         self.forked = False
         self.closed = False
         self.columns: dict[tuple[str, str | None], dict[str, int]] = {}  # What turns say, and its kinds.
+        self._plans: dict[str, Plan] = {}
         self._documents = documents
-        self._writer: Writer | None = None
+        self.open_writer: Writer | None = None  # The spool of this process if it has one by now.
         self._lock = threading.RLock()
         _LIVE.add(self)
         _hook_forks()
@@ -82,25 +84,28 @@ class Recorder:
     @property
     def writer(self) -> Writer:
         """The spool of this process, made when it is first needed."""
-        found = self._writer
+        found = self.open_writer
         if found is None:
             with self._lock:
-                found = self._writer
+                found = self.open_writer
                 if found is None:
-                    found = self._writer = self._make_writer()
+                    found = self.open_writer = self._make_writer()
         return found
 
-    @property
-    def open_writer(self) -> Writer | None:
-        """The spool of this process if it has one by now."""
-        return self._writer
+    def plan(self, name: str) -> Plan:
+        """What steps of this transformation say, shared by all of them."""
+        found = self._plans.get(name)
+        if found is None:
+            planned = None if self.definition is None else self.definition.transformation(name)
+            found = self._plans.setdefault(name, Plan(planned))
+        return found
 
     def write(self, record: str) -> bool:
         """Spool the text of one record; False means dropped and counted."""
         if self.closed:
             LOSSES.add("after-end")
             return False
-        return (self._writer or self.writer).append(EVENT, record.encode())
+        return (self.open_writer or self.writer).append(EVENT, record.encode())
 
     def spell(self, direction: str, transformation: str | None, given: Mapping[str, Any]) -> Spelt:
         """The same as `values`, as text for a record and for what it holds; quick for plain scalars."""
@@ -144,16 +149,16 @@ class Recorder:
         """End the spool of this process: nothing can be recorded after it."""
         self.closed = True
         self.epoch = object()
-        if self._writer is not None:
-            self._writer.close()
-            if not self._writer.in_memory() and self._writer in _WRITERS:
-                _WRITERS.remove(self._writer)
+        if self.open_writer is not None:
+            self.open_writer.close()
+            if not self.open_writer.in_memory() and self.open_writer in _WRITERS:
+                _WRITERS.remove(self.open_writer)
 
     def after_fork(self) -> None:
         """In a forked child: leave the parent's spool alone and begin our own when it is needed."""
-        if self._writer is not None:
-            self._writer.release()
-        self._writer = None
+        if self.open_writer is not None:
+            self.open_writer.release()
+        self.open_writer = None
         self._lock = threading.RLock()
         self.epoch = object()
         self.process = object()

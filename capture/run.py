@@ -17,7 +17,7 @@ from headstream.capture.errors import LOSSES, WARNINGS, swallow
 from headstream.capture.recorder import Recorder
 from headstream.capture.references import Catalogue
 from headstream.capture.settings import Settings
-from headstream.capture.step import ENDED, NEW, OPEN, Nowhere, Opener, describe, failed, verdict
+from headstream.capture.step import ENDED, NEW, OPEN, Inside, Nowhere, Opener, describe, failed, verdict
 from headstream.capture.values import Rules, clean
 from headstream.capture.wire import OUT
 from headstream.schemas.errors import SchemaError
@@ -38,7 +38,8 @@ class Run(Opener):
     __slots__ = ("_dirty", "_outputs", "_person", "_process", "_state", "execution", "started", "workflow")
 
     def __init__(self, recorder: Recorder, person: str | None = None) -> None:
-        self._prepare(recorder)
+        self.recorder = recorder
+        self._inside = None
         self.workflow = recorder.workflow
         self.execution = recorder.execution
         self.started: int | None = None
@@ -95,9 +96,9 @@ class Run(Opener):
         except Exception as failure:
             swallow(failure, "run-end")
 
-    def _as_parent(self) -> None:
+    def _opened(self) -> Inside:
         self.begin()
-        self._has_children = True
+        return super()._opened()
 
     @property
     def _first(self) -> bool:

@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from headstream.capture import clock, frames, wire
 from headstream.capture.errors import LOSSES, WARNINGS, SpoolUnusable
@@ -26,6 +26,8 @@ from headstream.capture.settings import Settings
 from headstream.schemas.identifiers import enc
 
 if TYPE_CHECKING:
+    from headstream.capture.families import Family
+    from headstream.capture.forms import Form
     from headstream.schemas.documents import Document
     from headstream.schemas.events import Event
 
@@ -34,7 +36,16 @@ _NAME_LENGTH: Final = 80
 _ALIVE = "owner"
 _HEAD: Final = frames.FRAME.size
 _put_rest: Final = frames.REST.pack_into
+_crc: Final = zlib.crc32
 _put_length: Final = frames.LENGTH.pack_into
+_LINKS: Final = {
+    kind: (_HEAD + link.size, link.pack)
+    for kind, link in (
+        (frames.BEGUN, frames.LINK_BEGUN),
+        (frames.SAID, frames.LINK_SAID),
+        (frames.FINISHED, frames.LINK_FINISHED),
+    )
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +112,14 @@ class Rows(NamedTuple):
         self.data[self.at + frames.ROWS_SEALED] = 1
 
 
+class Linked(Protocol):
+    """A step as a chain of frames: in which segment, and which of its frames is the last."""
+
+    family: Family
+    segment: object
+    before: int
+
+
 class Writer:
     """Appends frames to the segments of one spool. Never raises for want of space; it counts."""
 
@@ -116,6 +135,7 @@ class Writer:
         self._busy = False
         self._deferred: list[tuple[int, bytes]] = []
         self._number = 0
+        self._segment: object = None  # Stands for the one being written, and holds nothing of it.
         self._position = 0
         self._limit = 0  # Where the frames of the segment being written must end.
         self._unsure = False  # An asynchronous exception struck in mid frame.
@@ -158,6 +178,50 @@ class Writer:
                 self.append(*self._deferred.pop(0))
         return written
 
+    def link(self, kind: int, step: Linked, form: Form | None, body: bytes, *numbers: float) -> bool:
+        """Write the next frame of the chain of a step (frames.py), as durable as `append`.
+
+        False: it was not written, as the chain would leave its segment or another frame is being
+        written by this very thread. It has to be said by an event then.
+        """
+        family = step.family
+        fixed, pack = _LINKS[kind]
+        length = fixed + len(body)
+        size = (length + 7) & ~7
+        with self._lock:
+            segment = self._segment
+            if self._busy or self.closed or (kind != frames.BEGUN and step.segment is not segment):
+                return False
+            self._busy = True
+            try:
+                if (
+                    family.segment is not segment
+                    or family.epoch is not family.recorder.epoch
+                    or (form is not None and form.segment is not segment)
+                    or self._position + size > self._limit
+                    or self._unsure
+                ):
+                    if not self._introduce(family, form, size):
+                        return False
+                    if kind != frames.BEGUN and self._segment is not segment:
+                        return False
+                    segment = self._segment
+                at, data = self._position, self._data
+                payload = pack(family.at, 0 if form is None else form.at, step.before, *numbers) + body
+                data[at + _HEAD : at + length] = payload
+                _put_rest(data, at + 4, _crc(payload, kind), kind)
+                _put_length(data, at, length)
+                self._position = at + size
+                step.segment, step.before = segment, at
+            except BaseException:
+                self._unsure = True
+                raise
+            finally:
+                self._busy = False
+            if self._deferred:
+                self.append(*self._deferred.pop(0))
+        return True
+
     def reserve(self, meta: bytes, columns: int, capacity: int) -> Rows | None:
         """Room for rows of this many columns, already visible to readers; None: dropped, counted."""
         with self._lock:
@@ -182,7 +246,7 @@ class Writer:
         self.append(frames.CLOSED, b"")
         self.closed = True
         self.segments = self.in_memory()  # Each mapped file holds a descriptor.
-        self._data, self._limit = None, 0
+        self._segment, self._data, self._limit = None, None, 0
         self.release()
 
     def release(self) -> None:
@@ -209,10 +273,27 @@ class Writer:
             return False
         at, data = self._position, self._data
         data[at + _HEAD : at + length] = payload
-        _put_rest(data, at + 4, zlib.crc32(payload, kind), kind)
+        _put_rest(data, at + 4, _crc(payload, kind), kind)
         # Published from here on. A length of zero is the end of the data, so it counts the header too.
         _put_length(data, at, length)
         self._position = at + size
+        return True
+
+    def _introduce(self, family: Family, form: Form | None, size: int) -> bool:
+        """Make room for a frame, and write before it what it names and its segment does not have."""
+        text = family.text()
+        size += frames.frame_size(len(text)) + (0 if form is None else frames.frame_size(len(form.text)))
+        if self._room(size) is None:
+            return False
+        segment = self._segment
+        if family.segment is not segment or family.epoch is not family.recorder.epoch:
+            family.at = self._position
+            self._append(frames.FAMILY, text)
+            family.segment, family.epoch = segment, family.recorder.epoch
+        if form is not None and form.segment is not segment:
+            form.at = self._position
+            self._append(frames.FORM, form.text)
+            form.segment = segment
         return True
 
     def _reserve(self, meta: bytes, size: int, capacity: int) -> Rows | None:
@@ -263,6 +344,7 @@ class Writer:
         self._position = 0
         keep = [s for s in self.segments if s.path is None]
         self.segments = [*keep, fresh]
+        self._segment = object()
         self._data = fresh.data
         self._limit = fresh.size - frames.frame_size(0)  # Room is kept for the END frame.
         self._number = fresh.number + 1

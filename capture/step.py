@@ -7,20 +7,24 @@ through unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeGuard, TypeVar
 
 from headstream.capture import deferred
 from headstream.capture.clock import now
 from headstream.capture.errors import LOSSES, swallow
+from headstream.capture.families import Family
+from headstream.capture.forms import Form
+from headstream.capture.frames import BEGUN, NO_ITERATION, SAID
+from headstream.capture.frames import FINISHED as FINISHED_FRAME
 from headstream.capture.recorder import Recorder, Spelt, spelt
 from headstream.capture.references import Catalogue
 from headstream.capture.settings import Settings
 from headstream.capture.telemetry import USAGE
 from headstream.capture.values import Rules, clean
-from headstream.capture.wire import IN, OUT, named, quote
+from headstream.capture.wire import IN, OUT, quote, text
 from headstream.schemas.vocabulary import ERRORED, FINISHED, OUTCOMES
 
 if TYPE_CHECKING:
@@ -31,30 +35,45 @@ _ERROR_LENGTH = 4000
 T = TypeVar("T")
 
 
+class Inside:
+    """What a run or a step knows of the steps and loops that were opened in it."""
+
+    __slots__ = ("chain", "chain_epoch", "counters", "families", "loops", "unexplained")
+
+    def __init__(self) -> None:
+        self.counters: dict[str, count[int]] = {}
+        self.families: dict[str, Family] = {}
+        self.loops: list[Loop[Any]] = []
+        # A turn that an exception left: nobody but the step around it will see which exception.
+        self.unexplained: Step | None = None
+        # The step and those around it as text, and the epoch of the recorder in which that holds.
+        self.chain = ""
+        self.chain_epoch: object = None
+
+    def counter(self, name: str) -> count[int]:
+        return self.counters.setdefault(name, count())
+
+
 class Opener:
     """Something inside which steps and loops can be opened: a run, or a step."""
 
-    __slots__ = ("_counters", "_has_children", "_loops", "_unexplained", "recorder")
+    __slots__ = ("_inside", "recorder")
 
     recorder: Recorder
-
-    def _prepare(self, recorder: Recorder) -> None:
-        self.recorder = recorder
-        self._counters: dict[str, count[int]] = {}
-        self._loops: list[Loop[Any]] = []
-        # A turn that an exception left: nobody but the step around it will see which exception.
-        self._unexplained: Step | None = None
-        self._has_children = False
+    _inside: Inside | None
 
     def task(self, name: str, used: Mapping[str, Any] | None = None, *, person: str | None = None) -> Step:
         """A step that carries out the transformation of this name; it begins with `with` or `begin()`."""
         try:
-            parent = self._as_parent()
-            self._unexplained = None
-            return Step(self, parent, clean(name), used=used, person=person)
+            inside = self._opened()
+            family = inside.families.get(name)
+            if family is None or family.process is not self.recorder.process:
+                family = self._family(name)
+            inside.unexplained = None
+            return Step(family, next(family.counter), used, person)
         except Exception as error:
             swallow(error, "task")
-            return Step(Nowhere(), None, str(name), used=used, person=person)
+            return Step(Family(Nowhere().recorder, None, str(name), count()), 0, used)
 
     def loop(self, name: str, iterable: Iterable[T], index_as: str | None = None, start: int = 0) -> Loop[T]:
         """Iterate and capture each turn as a step of this name; each turn has `.item` and `.index`.
@@ -65,33 +84,39 @@ class Opener:
         from headstream.capture.loop import Loop  # A loop's turns are steps themselves.
 
         try:
-            parent = self._as_parent()
-            self._unexplained = None
-            return Loop(self, parent, clean(name), iterable, index_as=index_as, start=start)
+            self._opened().unexplained = None
+            return Loop(self, self._parent(), clean(name), iterable, index_as=index_as, start=start)
         except Exception as error:
             swallow(error, "loop")
             return Loop(Nowhere(), None, str(name), iterable, start=start)
 
-    def _as_parent(self) -> Step | None:
-        self._has_children = True
+    def _opened(self) -> Inside:
+        """Begin if that has not happened, because something is opened inside."""
+        inside = self._inside
+        if inside is None:
+            inside = self._inside = Inside()
+        return inside
+
+    def _parent(self) -> Step | None:
+        """The step that steps opened here are part of."""
         return None
 
-    def _next(self, name: str) -> int:
-        counter = self._counters.get(name)
-        if counter is None:
-            counter = self._counters.setdefault(name, count())
-        return next(counter)
-
-    def _counter(self, name: str) -> count[int]:
-        return self._counters.setdefault(name, count())
+    def _family(self, name: str) -> Family:
+        inside, cleaned = self._opened(), clean(name)
+        family = Family(self.recorder, self._parent(), cleaned, inside.counter(cleaned))
+        inside.families[name] = family
+        return family
 
     def _end_inner(self, outcome: str, error: str | None) -> None:
         """End turns that are still open inside, and say why the last one failed if it is known now."""
-        for loop in list(self._loops):
+        inside = self._inside
+        if inside is None:
+            return
+        for loop in list(inside.loops):
             loop.finish(outcome, error)
         if outcome == ERRORED and error is None:
             return  # An exception is on its way through us too; who sees it will say which.
-        turn, self._unexplained = self._unexplained, None
+        turn, inside.unexplained = inside.unexplained, None
         if turn is not None and error is not None:
             turn._explain(error)
 
@@ -102,90 +127,104 @@ class Nowhere(Opener):
     __slots__ = ()
 
     def __init__(self) -> None:
-        recorder = Recorder(workflow="", execution="", settings=Settings(), rules=Rules(Catalogue()))
-        recorder.closed = True
-        self._prepare(recorder)
+        self.recorder = Recorder(workflow="", execution="", settings=Settings(), rules=Rules(Catalogue()))
+        self.recorder.closed = True
+        self._inside = None
 
 
 class Step(Opener):
-    """One execution of a transformation. Thread-safe as long as one thread ends it."""
+    """One execution of a transformation. Thread-safe as long as one thread ends it.
+
+    While it says plain values it is a chain of short frames in the spool (frames.py); what does not
+    fit there is said in words, that is by the events of records.py, and so is all that follows.
+    """
 
     __slots__ = (
-        "_chain",
-        "_chain_epoch",
         "_cpu",
         "_deferred",
         "_ended",
         "_error",
         "_generated",
         "_given",
-        "_head",
+        "_ordinal",
         "_outcome",
-        "_path",
         "_process",
-        "_ref",
         "_state",
         "_used",
-        "cycle",
-        "iteration",
-        "name",
-        "parent",
+        "before",
+        "family",
         "person",
+        "segment",
         "started",
-        "task_id",
     )
 
-    name: str
-    task_id: str
-    parent: Step | None
+    family: Family
     person: str | None
     started: int | None
-    cycle: bool
-    iteration: int | None
-    _path: str
+    segment: object  # Where its chain lies; None while, or since, there is none.
+    before: int  # The last frame of its chain.
+    _ordinal: int
     _state: int
     _process: object
     _given: dict[str, Any] | None
-    _head: str
     _ended: int
     _outcome: str
     _error: str | None
     _cpu: float
+    _deferred: deferred.Values | None
+    # What is held, by identity, in order and each once: texts, or forms for all of theirs.
+    _used: dict[str | Form, None] | None
+    _generated: dict[str | Form, None] | None
 
     def __init__(
-        self,
-        inside: Opener,
-        parent: Step | None,
-        name: str,
-        *,
-        used: Mapping[str, Any] | None = None,
-        person: str | None = None,
+        self, family: Family, ordinal: int, used: Mapping[str, Any] | None = None, person: str | None = None
     ) -> None:
-        self._identify(inside, parent, name, inside._next(name))
-        self._given = None if used is None else dict(used)
+        self.recorder = family.recorder
+        self.family = family
+        self._ordinal = ordinal
+        self._given = dict(used) if used else None
         self.person = None if person is None else clean(person)
-
-    def _identify(self, inside: Opener, parent: Step | None, name: str, ordinal: int) -> None:
-        """Settle who this step is: its dotted path of counters, parent first (spec section 5.3)."""
-        recorder = inside.recorder
-        self._prepare(recorder)
-        self.parent = parent
-        self.name = name
-        self._path = path = str(ordinal) if parent is None else f"{parent._path}.{ordinal}"
-        self.task_id = path + recorder.suffix
-        # Paths and suffixes are made of digits, dots and letters: nothing to escape.
-        self._ref = f'[{named(name).text},"{self.task_id}"]'
-        self.cycle = False
-        self.iteration = None
         self.started = None
-        self._process = recorder.process
         self._state = NEW
-        # What is held, as texts by identity, in order and each once.
-        self._used: dict[str, None] = {}
-        self._generated: dict[str, None] = {}
-        self._chain = ""
-        self._chain_epoch: object = None
-        self._deferred: deferred.Values | None = None
+        self._inside = None
+        self._deferred = None
+        self._used = self._generated = None
+        self.segment = None
+        self._process = family.process
+        self.before = 0
+
+    @property
+    def name(self) -> str:
+        return self.family.name
+
+    @property
+    def parent(self) -> Step | None:
+        return self.family.parent
+
+    @property
+    def path(self) -> str:
+        """Dotted path of counters, parent first (spec section 5.3)."""
+        return f"{self.family.prefix}{self._ordinal}"
+
+    @property
+    def task_id(self) -> str:
+        """The path, and what tells this process from others of the run."""
+        return f"{self.path}{self.family.suffix}"
+
+    @property
+    def ref(self) -> str:
+        """The step as JSON: transformation and task id."""
+        return self.family.ref(self._ordinal)
+
+    @property
+    def cycle(self) -> bool:
+        """Whether it is a turn of a loop."""
+        return self.family.cycle
+
+    @property
+    def iteration(self) -> int | None:
+        """Position of a turn in its loop."""
+        return None
 
     def __enter__(self) -> Self:
         return self.begin()
@@ -196,10 +235,10 @@ class Step(Opener):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None and failed(error):
-            self.end(ERRORED, describe(error))
-        else:
+        if error is None or not failed(error):
             self.end()
+        else:
+            self.end(ERRORED, describe(error))
 
     def begin(self) -> Self:
         """Start now; a step that has started is left as it is."""
@@ -210,7 +249,7 @@ class Step(Opener):
             swallow(error, "begin")
         return self
 
-    def used(self, **values: Any) -> Self:
+    def used(self, /, **values: Any) -> Self:
         """Say what the step uses, as `attribute=value`."""
         try:
             if self._state == NEW:
@@ -222,10 +261,20 @@ class Step(Opener):
             swallow(error, "used")
         return self
 
-    def generated(self, **values: Any) -> Self:
+    def generated(self, /, **values: Any) -> Self:
         """Say what the step has generated, as `attribute=value`."""
         try:
-            self.begin()
+            if self._state == NEW:
+                self._begin(now())
+            if self._state == OPEN and (writer := self.recorder.open_writer) is not None:
+                form = self.family.plan.generated.get(tuple(values))
+                body = None if form is None else form.pack(*values.values())
+                if form is not None and body is not None and writer.link(SAID, self, form, body, now()):
+                    if self._generated is None:
+                        self._generated = {form: None}
+                    else:
+                        self._generated[form] = None
+                    return self
             self._add(OUT, values)
         except Exception as error:
             swallow(error, "generated")
@@ -236,36 +285,54 @@ class Step(Opener):
         try:
             if self._state == NEW:
                 self._begin(now())
-            if outcome is None and error is None:
-                self._end(FINISHED, None)
-            else:
+            if outcome is not None or error is not None:
                 self._end(*verdict(outcome, error))
+            elif not self._finish():
+                self._end(FINISHED, None)
         except Exception as failure:
             swallow(failure, "end")
 
-    def _as_parent(self) -> Step:
-        self.begin()
-        self._has_children = True
+    def _opened(self) -> Inside:
+        if self._state == NEW:
+            self.begin()
+        return super()._opened()
+
+    def _parent(self) -> Step:
         return self
 
     def _begin(self, started: int) -> None:
         self._state = OPEN
         self.started = started
-        self._process = self.recorder.process
-        if not self.cycle:
-            self._cpu = USAGE.cpu(started)
-        parent, iteration = self.parent, self.iteration
-        self._head = (
-            f"{self._ref},{'null' if parent is None else parent._ref},{'true' if self.cycle else 'false'}"
-            f",{'null' if iteration is None else iteration},null,{started}"
-            f",{'null' if self.person is None else quote(self.person)}"
-        )
+        recorder = self.recorder
+        self._process = recorder.process
+        family = self.family
+        if not family.cycle:
+            if started >= USAGE.until:
+                USAGE.ask(started)
+            self._cpu = USAGE.cpu
+        ordinal, iteration = self._ordinal, NO_ITERATION
+        if family.cycle and self.iteration is not None:
+            iteration = self.iteration
         given, self._given = self._given, None
-        now_known = self._defer(IN, given) if given else None
-        said = self.recorder.spell(IN, self.name, now_known) if now_known else _NOTHING
-        enclosing = "" if parent is None else parent._enclosing()
+        if self.person is None and (writer := self.recorder.open_writer) is not None:
+            form: Form | None = None
+            body: bytes | None = _NO_VALUES
+            if given:
+                form = family.plan.used.get(tuple(given))
+                body = None if form is None else form.pack(*given.values())
+            if body is not None and writer.link(BEGUN, self, form, body, ordinal, iteration, started):
+                if form is not None:
+                    self._used = {form: None}
+                return
+        said = self._say_now(IN, given) if given else _NOTHING
+        if self.person is None and self._link(BEGUN, said, ordinal, iteration, started):
+            self._used = dict.fromkeys(said.held) if said.held else None
+            return
+        values = self._words(IN, said, given)
+        parent = self.parent
+        enclosing = "" if parent is None else parent.enclosing()
         scope = f"[[],[],[{enclosing}]]" if enclosing else "null"
-        self.recorder.write(f'["S",{self._head},[{said.values}],{scope},null]')
+        self.recorder.write(f'["S",{self._head()},[{values}],{scope},null]')
         self._hold(IN, said.held)
 
     def _add(self, direction: str, given: Mapping[str, Any]) -> None:
@@ -274,9 +341,38 @@ class Step(Opener):
         if self._state == ENDED:
             LOSSES.add("values-after-end")
             return
+        said = self._say_now(direction, given)
+        if said.held:
+            self._write_said(direction, said, given)
+
+    def _write_said(self, direction: str, said: Said, given: Mapping[str, Any]) -> None:
+        at = now()
+        if self.segment is None or not self._link(SAID, said, at):
+            self.segment = None  # What follows cannot know this by the chain.
+            values = self._words(direction, said, given)
+            self.recorder.write(f'["V",{self.ref},"{direction}",[{values}],{at},{self._scope()}]')
+        self._hold(direction, said.held)
+
+    def _say_now(self, direction: str, given: Mapping[str, Any]) -> Said:
+        """The bytes of values, but for those that only an accelerator knows."""
+        packed = self.family.plan.pack(direction, given)
+        if packed is not None:
+            form, body = packed
+            return Said(form, body, (form,))
         given = self._defer(direction, given)
-        if given:
-            self._write_values(direction, self.recorder.spell(direction, self.name, given))
+        return Said.of(direction, self.recorder.spell(direction, self.name, given)) if given else _NOTHING
+
+    def _link(self, kind: int, said: Said, *numbers: float) -> bool:
+        recorder = self.recorder
+        if recorder.closed:
+            return False
+        return (recorder.open_writer or recorder.writer).link(kind, self, said.form, said.body, *numbers)
+
+    def _words(self, direction: str, said: Said, given: Mapping[str, Any] | None) -> str:
+        """The values of a record of their own, where the chain cannot go on."""
+        if said.spelt is not None:
+            return said.spelt.values
+        return self.recorder.spell(direction, self.name, given).values if given else ""
 
     def _defer(self, direction: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """Keep what only an accelerator knows for the end of the step; the rest is to be said now."""
@@ -288,24 +384,42 @@ class Step(Opener):
         self._deferred.extend((direction, name, value) for name, value in late.items())
         return {name: value for name, value in given.items() if name not in late}
 
-    def _write_values(self, direction: str, said: Spelt) -> None:
-        record = f'["V",{self._ref},"{direction}",[{said.values}],{now()},{self._scope()}]'
-        self.recorder.write(record)
-        self._hold(direction, said.held)
+    def _hold(self, direction: str, held: Iterable[str | Form]) -> None:
+        if direction == IN:
+            if self._used is None:
+                self._used = {}
+            before = len(self._used)
+            self._used.update(dict.fromkeys(held))
+            if self._inside is not None and len(self._used) > before:
+                self.recorder.epoch = object()  # Loops inside have written what enclosed them.
+        elif self._generated is None:
+            self._generated = dict.fromkeys(held)
+        else:
+            self._generated.update(dict.fromkeys(held))
 
-    def _hold(self, direction: str, texts: list[str]) -> None:
-        if not texts:
-            return
-        held = self._used if direction == IN else self._generated
-        for text in texts:
-            held[text] = None
-        if direction == IN and self._has_children:
-            self.recorder.epoch = object()  # Loops inside have written what enclosed them.
+    def _finish(self) -> bool:
+        """End as finished by one short frame; False if there is more to be said."""
+        if self._state != OPEN or self._inside is not None or self._deferred is not None:
+            return False
+        recorder = self.recorder
+        writer = recorder.open_writer
+        if writer is None or self._process is not recorder.process:
+            return False
+        ended, cpu, peak = now(), 0.0, 0
+        if not self.family.cycle:
+            if ended >= USAGE.until:
+                USAGE.ask(ended)
+            cpu, peak = USAGE.cpu - self._cpu, USAGE.peak
+        if not writer.link(FINISHED_FRAME, self, None, _NO_VALUES, ended, cpu, peak):
+            return False
+        self._state = ENDED
+        self._ended, self._outcome, self._error = ended, FINISHED, None
+        return True
 
     def _end(self, outcome: str, error: str | None) -> None:
         if self._state != OPEN:
             return
-        if self._loops or self._unexplained is not None:
+        if self._inside is not None:
             self._end_inner(outcome, error)
         late, self._deferred = self._deferred, None
         self._state = ENDED
@@ -313,42 +427,94 @@ class Step(Opener):
             return  # Begun by the process that forked us: that one ends it.
         self._ended, self._outcome, self._error = now(), outcome, error
         for direction, name, value in late or ():
-            self._write_values(direction, spelt(self.recorder.values(direction, self.name, {name: value})))
+            values = self.recorder.values(direction, self.name, {name: value})
+            self._write_said(direction, Said.of(direction, spelt(values)), {name: value})
         self._write_end()
 
     def _write_end(self) -> None:
-        ended = self._ended
-        context = "null" if self.cycle else USAGE.since(self._cpu, ended)
-        error = "null" if self._error is None else quote(self._error)
+        ended, outcome, error = self._ended, self._outcome, self._error
+        if self.segment is not None:
+            spent = _UNKNOWN
+            if not self.family.cycle:
+                if ended >= USAGE.until:
+                    USAGE.ask(ended)
+                spent = USAGE.cpu - self._cpu, USAGE.peak
+            said = _NOTHING
+            if outcome != FINISHED or error is not None:
+                said = Said(None, text([outcome, error]).encode(), ())
+            if self._link(FINISHED_FRAME, said, ended, *spent):
+                return
+        context = "null" if self.family.cycle else USAGE.since(self._cpu, ended)
+        why = "null" if error is None else quote(error)
         self.recorder.write(
-            f'["E",{self._head},[],{self._scope()},{context},{ended},{quote(self._outcome)},{error},null]'
+            f'["E",{self._head()},[],{self._scope()},{context},{ended},{quote(outcome)},{why},null]'
         )
 
     def _explain(self, error: str) -> None:
         """Say the error of an end that was written without it: the same facts, and one more."""
-        inner, self._unexplained = self._unexplained, None
-        if inner is not None:
-            inner._explain(error)
+        inside = self._inside
+        if inside is not None:
+            inner, inside.unexplained = inside.unexplained, None
+            if inner is not None:
+                inner._explain(error)
         self._error = error
+        self.segment = None  # The end has been said in the chain.
         self._write_end()
+
+    def _head(self) -> str:
+        parent, iteration = self.parent, self.iteration
+        return (
+            f"{self.ref},{'null' if parent is None else parent.ref},{'true' if self.cycle else 'false'}"
+            f",{'null' if iteration is None else iteration},null,{self.started}"
+            f",{'null' if self.person is None else quote(self.person)}"
+        )
 
     def _scope(self) -> str:
         parent = self.parent
-        enclosing = "" if parent is None else parent._enclosing()
-        return f"[[{','.join(self._used)}],[{','.join(self._generated)}],[{enclosing}]]"
+        enclosing = "" if parent is None else parent.enclosing()
+        return f"[[{_texts(self._used)}],[{_texts(self._generated)}],[{enclosing}]]"
 
-    def _enclosing(self) -> str:
+    def enclosing(self) -> str:
         """This step and those around it, nearest first; written anew only when one of them used something."""
+        inside = self._inside
+        if inside is None:
+            inside = self._inside = Inside()
         epoch = self.recorder.epoch
-        if self._chain_epoch is not epoch:
-            outer = "" if self.parent is None else self.parent._enclosing()
-            self._has_children = True
-            self._chain = f"[{self._ref},[{','.join(self._used)}]]{',' if outer else ''}{outer}"
-            self._chain_epoch = epoch
-        return self._chain
+        if inside.chain_epoch is not epoch:
+            outer = "" if self.parent is None else self.parent.enclosing()
+            inside.chain = f"[{self.ref},[{_texts(self._used)}]]{',' if outer else ''}{outer}"
+            inside.chain_epoch = epoch
+        return inside.chain
 
 
-_NOTHING = Spelt("", [])
+def _texts(held: Mapping[str | Form, None] | None) -> str:
+    """What is held as JSON, each once."""
+    found: dict[str, None] = {}
+    for each in held or ():
+        if isinstance(each, str):
+            found[each] = None
+        else:
+            found.update(dict.fromkeys(each.held))
+    return ",".join(found)
+
+
+class Said(NamedTuple):
+    """Values as they go into the chain of a step: packed by a form, else spelt out."""
+
+    form: Form | None
+    body: bytes
+    held: Sequence[str | Form]
+    spelt: Spelt | None = None
+
+    @classmethod
+    def of(cls, direction: str, spelt: Spelt) -> Said:
+        text = f'["{direction}",[{spelt.values}],[{",".join(spelt.held)}]]'
+        return cls(None, text.encode(), spelt.held, spelt)
+
+
+_NO_VALUES: Final = b""
+_NOTHING: Final = Said(None, _NO_VALUES, ())
+_UNKNOWN: Final = (0.0, 0)
 
 
 def verdict(outcome: str | None, error: BaseException | str | None) -> tuple[str, str | None]:

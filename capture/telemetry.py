@@ -18,32 +18,29 @@ _UNIT = 1 if sys.platform == "darwin" else 1024
 class Usage:
     """What this process has used by now."""
 
-    __slots__ = ("_before", "_cpu", "_until")
+    __slots__ = ("cpu", "peak", "until")
 
     def __init__(self) -> None:
-        self._until = 0
-        self._cpu = 0.0
-        self._before = ""
+        self.until = 0  # Microseconds; what is known holds for so long.
+        self.cpu = 0.0  # Processor seconds, user and system.
+        self.peak = 0  # Bytes of resident memory.
 
-    def cpu(self, now: int) -> float:
-        """Processor seconds, user and system, at a time in microseconds."""
-        if now >= self._until:
-            found = resource.getrusage(resource.RUSAGE_SELF)
-            self._cpu = found.ru_utime + found.ru_stime
-            self._before = f"[null,null,[],{found.ru_maxrss * _UNIT},"
-            self._until = now + SAMPLE
-        return self._cpu
+    def ask(self, now: int) -> None:
+        """Ask the kernel; to be called when it is `until`."""
+        found = resource.getrusage(resource.RUSAGE_SELF)
+        self.cpu = found.ru_utime + found.ru_stime
+        self.peak = found.ru_maxrss * _UNIT
+        self.until = now + SAMPLE
 
     def since(self, cpu_at_start: float, now: int) -> str:
         """The execution data of a step that began with this much processor time (layout: wire.context)."""
-        used = self.cpu(now) - cpu_at_start
-        return (
-            f"{self._before}{used:.6f},null,null,null]" if used > 0 else f"{self._before}0.0,null,null,null]"
-        )
+        if now >= self.until:
+            self.ask(now)
+        return f"[null,null,[],{self.peak},{max(0.0, self.cpu - cpu_at_start)},null,null,null]"
 
     def after_fork(self) -> None:
         """A child has used nothing yet, whatever its parent had."""
-        self._until = 0
+        self.until = 0
 
 
 USAGE: Final = Usage()
