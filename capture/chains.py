@@ -27,9 +27,9 @@ from headstream.schemas.values import AttributeValue
 from headstream.schemas.vocabulary import FINISHED
 
 KINDS: Final[Mapping[int, Any]] = {
-    frames.BEGUN: frames.LINK_BEGUN,
-    frames.SAID: frames.LINK_SAID,
-    frames.FINISHED: frames.LINK_FINISHED,
+    frames.BEGUN: frames.BEGUN_TAIL,
+    frames.SAID: frames.SAID_TAIL,
+    frames.FINISHED: frames.FINISHED_TAIL,
 }
 # Kind and payload of the whole frame at an offset of the segment; None if there is none.
 Fetch = Callable[[int], tuple[int, bytes] | None]
@@ -92,10 +92,8 @@ class Chains:
 
     def event(self, kind: int, at: int, payload: bytes) -> Event:
         """What the frame at this offset says. Broken if what it names is not there."""
-        link = KINDS[kind]
-        family_at, form_at, before, *numbers = link.unpack_from(payload)
+        family_at, form_at, before, numbers, rest = _taken_apart(kind, payload)
         family = self._family(family_at)
-        rest = payload[link.size :]
         if kind == frames.BEGUN:
             chain, words = self._begun(numbers, form_at, rest)
             self._open[at] = chain
@@ -125,7 +123,7 @@ class Chains:
             )
         return self._finished(family, chain, numbers, rest)
 
-    def _finished(self, family: Family, chain: Chain, numbers: list[Any], rest: bytes) -> StepEnded:
+    def _finished(self, family: Family, chain: Chain, numbers: tuple[Any, ...], rest: bytes) -> StepEnded:
         ended, cpu, peak = numbers
         outcome, error = wire.load(rest) if rest else (FINISHED, None)
         return StepEnded(
@@ -141,7 +139,7 @@ class Chains:
             error=error,
         )
 
-    def _begun(self, numbers: list[Any], form_at: int, rest: bytes) -> tuple[Chain, Words | None]:
+    def _begun(self, numbers: tuple[Any, ...], form_at: int, rest: bytes) -> tuple[Chain, Words | None]:
         ordinal, iteration, started = numbers
         chain = Chain(ordinal, None if iteration == frames.NO_ITERATION else iteration, started)
         words = self._words(form_at, rest)
@@ -154,13 +152,12 @@ class Chains:
         said: list[tuple[int, bytes]] = []
         while True:
             kind, payload = self._frame(at, *KINDS)
-            link = KINDS[kind]
-            _, form_at, before, *numbers = link.unpack_from(payload)
+            _, form_at, before, numbers, rest = _taken_apart(kind, payload)
             if kind == frames.BEGUN:
                 break
-            said.append((form_at, payload[link.size :]))
+            said.append((form_at, rest))
             at = before
-        chain, _ = self._begun(numbers, form_at, payload[link.size :])
+        chain, _ = self._begun(numbers, form_at, rest)
         for form_at, rest in reversed(said):
             words = self._words(form_at, rest)
             if words is not None:
@@ -204,6 +201,14 @@ class Chains:
         if found is None or found[0] not in kinds:
             raise Broken(f"there is no frame of kind {kinds} at {at}")
         return found
+
+
+def _taken_apart(kind: int, payload: bytes) -> tuple[int, int, int, tuple[Any, ...], bytes]:
+    """Family, form and frame before, the numbers of this kind, and what follows them."""
+    tail = KINDS[kind]
+    family_at, form_at, before = frames.LINK.unpack_from(payload)
+    numbers = tail.unpack_from(payload, frames.LINK.size)
+    return family_at, form_at, before, numbers, payload[frames.LINK.size + tail.size :]
 
 
 def unpacked(letters: str, body: bytes) -> list[bool | int | float | str]:

@@ -45,23 +45,26 @@ def cells(letters: str) -> struct.Struct:
 
 
 @lru_cache(maxsize=256)
-def packer(letters: str) -> Pack:
-    """The function that packs values of these types, or gives None: if they are of other types, a text
-    is long or has a lone surrogate, an integer has more than 64 bits. Those are spelt out.
+def packer(letters: str, numbers: int) -> Pack:
+    """The function that packs so many integers and then values of these types.
+
+    It gives None if the values are of other types, a text is long or has a lone surrogate, or an
+    integer has more than 64 bits. Those are spelt out.
     """
-    names = [f"v{number}" for number in range(len(letters))]
-    pairs = list(zip(names, letters, strict=True))
+    before = [f"n{number}" for number in range(numbers)]
+    pairs = [(f"v{number}", letter) for number, letter in enumerate(letters)]
     checks = [f"type({name}) is {_TYPES[letter]}" for name, letter in pairs]
     checks += [f"len({name}) <= {_LONGEST}" for name, letter in pairs if letter == "s"]
     texts = [name for name, letter in pairs if letter == "s"]
     text = _TEXT.format(
-        parameters=", ".join(names),
+        parameters=", ".join([*before, *(name for name, _ in pairs)]),
         checks=" and ".join(checks),
         encode="".join(f"            {name} = {name}.encode()\n" for name in texts),
-        cells=", ".join(f"len({name})" if letter == "s" else name for name, letter in pairs),
+        cells=", ".join([*before, *(f"len({name})" if letter == "s" else name for name, letter in pairs)]),
         texts="".join(f" + {name}" for name in texts),
     )
-    space: dict[str, Any] = {"put": cells(letters).pack, "Error": struct.error}
+    layout = struct.Struct(f"<{'q' * numbers}{cells(letters).format[1:]}")
+    space: dict[str, Any] = {"put": layout.pack, "Error": struct.error}
     exec(compile(text, "<headstream forms>", "exec"), space)
     made: Pack = space["pack"]
     return made
@@ -70,13 +73,16 @@ def packer(letters: str) -> Pack:
 class Form:
     """Names and types of plain values that are said together, and where the spool has them."""
 
-    __slots__ = ("at", "held", "pack", "segment", "text")
+    __slots__ = ("at", "begun", "held", "letters", "said", "segment", "text")
 
     def __init__(self, direction: str, names: tuple[str, ...], letters: str) -> None:
         known = [named(name) for name in names]
         self.text = f'["{direction}",[{",".join([each.text for each in known])}],{quote(letters)}]'.encode()
+        self.letters = letters
         self.held = tuple(each.held for each in known)
-        self.pack = packer(letters)
+        # The bytes of BEGUN behind its links (ordinal, iteration, start) and of SAID (time).
+        self.begun = packer(letters, 3)
+        self.said = packer(letters, 1)
         self.segment: object = None  # The segment that has this form, at this offset.
         self.at = 0
 
@@ -94,22 +100,19 @@ class Plan:
         self.used: Forms = {}  # By names: the form of the last time.
         self.generated: Forms = {}
 
-    def pack(self, direction: str, given: Mapping[str, Any]) -> tuple[Form, bytes] | None:
-        """A form for these values, and their bytes; None if they have to be spelt out."""
+    def form(self, direction: str, given: Mapping[str, Any]) -> Form | None:
+        """The form for values of these names and types; None if they have to be spelt out."""
         forms = self.used if direction == IN else self.generated
-        names, values = tuple(given), tuple(given.values())
-        form = forms.get(names)
-        body = None if form is None else form.pack(*values)
-        if form is not None and body is not None:
-            return form, body
-        letters = "".join([LETTERS.get(type(value), "-") for value in values])
+        names = tuple(given)
+        letters = "".join([LETTERS.get(type(value), "-") for value in given.values()])
         if not letters or "-" in letters or len(letters) > _MOST or self._refers(direction, names):
             return None
-        if len(forms) >= _KEPT:
-            forms.clear()  # Names that never repeat are not worth keeping.
-        form = forms[names] = Form(direction, names, letters)
-        body = form.pack(*values)
-        return None if body is None else (form, body)
+        found = forms.get(names)
+        if found is None or found.letters != letters:
+            if len(forms) >= _KEPT:
+                forms.clear()  # Names that never repeat are not worth keeping.
+            found = forms[names] = Form(direction, names, letters)
+        return found
 
     def _refers(self, direction: str, names: tuple[str, ...]) -> bool:
         """Tell whether the definition makes a reference of one of these."""

@@ -59,9 +59,10 @@ ROWS_HEAD: Final = struct.Struct("<III")
 ROWS_SEALED: Final = 12
 ROWS_META: Final = 16
 
-LINK_BEGUN: Final = struct.Struct("<IIIqqq")
-LINK_SAID: Final = struct.Struct("<IIIq")
-LINK_FINISHED: Final = struct.Struct("<IIIqdq")
+LINK: Final = struct.Struct("<III")
+BEGUN_TAIL: Final = struct.Struct("<qqq")
+SAID_TAIL: Final = struct.Struct("<q")
+FINISHED_TAIL: Final = struct.Struct("<qdq")
 NO_ITERATION: Final = -(2**63)
 
 OPEN: Final = struct.Struct("<qqq")

@@ -38,14 +38,8 @@ _HEAD: Final = frames.FRAME.size
 _put_rest: Final = frames.REST.pack_into
 _crc: Final = zlib.crc32
 _put_length: Final = frames.LENGTH.pack_into
-_LINKS: Final = {
-    kind: (_HEAD + link.size, link.pack)
-    for kind, link in (
-        (frames.BEGUN, frames.LINK_BEGUN),
-        (frames.SAID, frames.LINK_SAID),
-        (frames.FINISHED, frames.LINK_FINISHED),
-    )
-}
+_LINKED: Final = _HEAD + frames.LINK.size
+_put_link: Final = frames.LINK.pack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,15 +172,14 @@ class Writer:
                 self.append(*self._deferred.pop(0))
         return written
 
-    def link(self, kind: int, step: Linked, form: Form | None, body: bytes, *numbers: float) -> bool:
+    def link(self, kind: int, step: Linked, form: Form | None, body: bytes) -> bool:
         """Write the next frame of the chain of a step (frames.py), as durable as `append`.
 
         False: it was not written, as the chain would leave its segment or another frame is being
         written by this very thread. It has to be said by an event then.
         """
         family = step.family
-        fixed, pack = _LINKS[kind]
-        length = fixed + len(body)
+        length = _LINKED + len(body)
         size = (length + 7) & ~7
         with self._lock:
             segment = self._segment
@@ -207,7 +200,7 @@ class Writer:
                         return False
                     segment = self._segment
                 at, data = self._position, self._data
-                payload = pack(family.at, 0 if form is None else form.at, step.before, *numbers) + body
+                payload = _put_link(family.at, 0 if form is None else form.at, step.before) + body
                 data[at + _HEAD : at + length] = payload
                 _put_rest(data, at + 4, _crc(payload, kind), kind)
                 _put_length(data, at, length)

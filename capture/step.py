@@ -13,11 +13,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeGuard, TypeVar
 
 from headstream.capture import deferred
-from headstream.capture.clock import now
+from headstream.capture.clock import OFFSET, monotonic, now
 from headstream.capture.errors import LOSSES, swallow
 from headstream.capture.families import Family
 from headstream.capture.forms import Form
-from headstream.capture.frames import BEGUN, NO_ITERATION, SAID
+from headstream.capture.frames import BEGUN, BEGUN_TAIL, FINISHED_TAIL, NO_ITERATION, SAID, SAID_TAIL
 from headstream.capture.frames import FINISHED as FINISHED_FRAME
 from headstream.capture.recorder import Recorder, Spelt, spelt
 from headstream.capture.references import Catalogue
@@ -244,7 +244,7 @@ class Step(Opener):
         """Start now; a step that has started is left as it is."""
         try:
             if self._state == NEW:
-                self._begin(now())
+                self._begin((monotonic() + OFFSET) // 1000)
         except Exception as error:
             swallow(error, "begin")
         return self
@@ -268,13 +268,14 @@ class Step(Opener):
                 self._begin(now())
             if self._state == OPEN and (writer := self.recorder.open_writer) is not None:
                 form = self.family.plan.generated.get(tuple(values))
-                body = None if form is None else form.pack(*values.values())
-                if form is not None and body is not None and writer.link(SAID, self, form, body, now()):
-                    if self._generated is None:
-                        self._generated = {form: None}
-                    else:
-                        self._generated[form] = None
-                    return self
+                if form is not None:
+                    body = form.said((monotonic() + OFFSET) // 1000, *values.values())
+                    if body is not None and writer.link(SAID, self, form, body):
+                        if self._generated is None:
+                            self._generated = {form: None}
+                        else:
+                            self._generated[form] = None
+                        return self
             self._add(OUT, values)
         except Exception as error:
             swallow(error, "generated")
@@ -314,13 +315,14 @@ class Step(Opener):
         if family.cycle and self.iteration is not None:
             iteration = self.iteration
         given, self._given = self._given, None
+        form: Form | None = None
         if self.person is None and (writer := self.recorder.open_writer) is not None:
-            form: Form | None = None
-            body: bytes | None = _NO_VALUES
-            if given:
-                form = family.plan.used.get(tuple(given))
-                body = None if form is None else form.pack(*given.values())
-            if body is not None and writer.link(BEGUN, self, form, body, ordinal, iteration, started):
+            body: bytes | None = None
+            if not given:
+                body = BEGUN_TAIL.pack(ordinal, iteration, started)
+            elif (form := family.plan.used.get(tuple(given))) is not None:
+                body = form.begun(ordinal, iteration, started, *given.values())
+            if body is not None and writer.link(BEGUN, self, form, body):
                 if form is not None:
                     self._used = {form: None}
                 return
@@ -354,19 +356,27 @@ class Step(Opener):
         self._hold(direction, said.held)
 
     def _say_now(self, direction: str, given: Mapping[str, Any]) -> Said:
-        """The bytes of values, but for those that only an accelerator knows."""
-        packed = self.family.plan.pack(direction, given)
-        if packed is not None:
-            form, body = packed
-            return Said(form, body, (form,))
+        """Values but for those that only an accelerator knows."""
+        form = self.family.plan.form(direction, given)
+        if form is not None:
+            values = tuple(given.values())
+            if form.said(0, *values) is not None:
+                return Said((form,), form, values)
         given = self._defer(direction, given)
         return Said.of(direction, self.recorder.spell(direction, self.name, given)) if given else _NOTHING
 
     def _link(self, kind: int, said: Said, *numbers: float) -> bool:
+        """Go on with the chain; False if it has to be said in words."""
         recorder = self.recorder
         if recorder.closed:
             return False
-        return (recorder.open_writer or recorder.writer).link(kind, self, said.form, said.body, *numbers)
+        body: bytes | None
+        if said.form is None:
+            body = _TAILS[kind].pack(*numbers) + said.text
+        else:
+            body = (said.form.begun if kind == BEGUN else said.form.said)(*numbers, *said.values)
+        writer = recorder.open_writer or recorder.writer
+        return body is not None and writer.link(kind, self, said.form, body)
 
     def _words(self, direction: str, said: Said, given: Mapping[str, Any] | None) -> str:
         """The values of a record of their own, where the chain cannot go on."""
@@ -405,12 +415,12 @@ class Step(Opener):
         writer = recorder.open_writer
         if writer is None or self._process is not recorder.process:
             return False
-        ended, cpu, peak = now(), 0.0, 0
+        ended, cpu, peak = (monotonic() + OFFSET) // 1000, 0.0, 0
         if not self.family.cycle:
             if ended >= USAGE.until:
                 USAGE.ask(ended)
             cpu, peak = USAGE.cpu - self._cpu, USAGE.peak
-        if not writer.link(FINISHED_FRAME, self, None, _NO_VALUES, ended, cpu, peak):
+        if not writer.link(FINISHED_FRAME, self, None, FINISHED_TAIL.pack(ended, cpu, peak)):
             return False
         self._state = ENDED
         self._ended, self._outcome, self._error = ended, FINISHED, None
@@ -441,7 +451,7 @@ class Step(Opener):
                 spent = USAGE.cpu - self._cpu, USAGE.peak
             said = _NOTHING
             if outcome != FINISHED or error is not None:
-                said = Said(None, text([outcome, error]).encode(), ())
+                said = Said((), text=text([outcome, error]).encode())
             if self._link(FINISHED_FRAME, said, ended, *spent):
                 return
         context = "null" if self.family.cycle else USAGE.since(self._cpu, ended)
@@ -499,21 +509,22 @@ def _texts(held: Mapping[str | Form, None] | None) -> str:
 
 
 class Said(NamedTuple):
-    """Values as they go into the chain of a step: packed by a form, else spelt out."""
+    """Values as they go into the chain of a step: by a form, else spelt out."""
 
-    form: Form | None
-    body: bytes
     held: Sequence[str | Form]
+    form: Form | None = None
+    values: tuple[Any, ...] = ()
+    text: bytes = b""
     spelt: Spelt | None = None
 
     @classmethod
     def of(cls, direction: str, spelt: Spelt) -> Said:
         text = f'["{direction}",[{spelt.values}],[{",".join(spelt.held)}]]'
-        return cls(None, text.encode(), spelt.held, spelt)
+        return cls(spelt.held, text=text.encode(), spelt=spelt)
 
 
-_NO_VALUES: Final = b""
-_NOTHING: Final = Said(None, _NO_VALUES, ())
+_NOTHING: Final = Said(())
+_TAILS: Final = {BEGUN: BEGUN_TAIL, SAID: SAID_TAIL, FINISHED_FRAME: FINISHED_TAIL}
 _UNKNOWN: Final = (0.0, 0)
 
 

@@ -134,7 +134,7 @@ def test_what_is_packed_is_unpacked_the_same_or_not_packed_at_all(values: list[A
     letters = "".join(forms.LETTERS.get(type(v), "-") for v in values)
     if "-" in letters:
         return
-    body = forms.packer(letters)(*values)
+    body = forms.packer(letters, 0)(*values)
     small = all(not isinstance(v, int) or -(2**63) <= v < 2**63 for v in values)
     plain = all(len(v) <= 1000 and "\ud800" not in v for v in values if isinstance(v, str))
     assert (body is not None) == (small and plain)
@@ -143,7 +143,7 @@ def test_what_is_packed_is_unpacked_the_same_or_not_packed_at_all(values: list[A
 
 
 def test_a_form_takes_no_value_of_another_type() -> None:
-    pack = forms.packer("qdsb")
+    pack = forms.packer("qdsb", 0)
     assert pack(1, 1.0, "x", True) is not None
     for other in [(True, 1.0, "x", True), (1, 1, "x", True), (1, 1.0, b"x", True), (1, 1.0, "x", 1)]:
         assert pack(*other) is None
