@@ -13,13 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import CodeType
 from typing import Any, Final, Generic, TypeVar
 
-from headstream.capture import deferred, frames
+from headstream.capture import deferred, frames, thinning
+from headstream.capture.budget import Meter
 from headstream.capture.clock import OFFSET, monotonic, now
 from headstream.capture.errors import swallow
 from headstream.capture.families import Family
 from headstream.capture.iteration import LONG, Block, Iteration, tell_late, turn_type
 from headstream.capture.leaving import consumer_of, left_by_exception
-from headstream.capture.step import Opener, Step, verdict
+from headstream.capture.step import ENDED, OPEN, Opener, Step, verdict
 from headstream.capture.values import clean
 from headstream.capture.wire import named
 from headstream.schemas.vocabulary import ERRORED, FINISHED
@@ -52,6 +53,7 @@ class Loop(Generic[T]):
         "index_as",
         "inside",
         "late",
+        "meter",
         "name",
         "parent",
         "recorder",
@@ -83,11 +85,16 @@ class Loop(Generic[T]):
         self._next_capacity = 1
         self._turn: Iteration[T] | None = None
         self._consumer: CodeType | None = None
+        self.meter = thinning.meter_of(self)
 
     def __len__(self) -> int:
         return len(self._iterable)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Iteration[T]]:
+        return self._all() if self.meter is None else self._within(self.meter)
+
+    def _all(self) -> Iterator[Iteration[T]]:
+        """Every turn, each for as little as it can be had."""
         self._consumer = consumer_of(sys._getframe(1))
         self._begin()
         recorder, counter, index = self.recorder, self.counter, self._start
@@ -145,6 +152,57 @@ class Loop(Generic[T]):
         finally:
             self._end()
 
+    def _within(self, meter: Meter) -> Iterator[Iteration[T]]:
+        """The turns of a loop that has a budget: those that it leaves out cost next to nothing."""
+        self._consumer = consumer_of(sys._getframe(1))
+        self._begin()
+        counter, index, left_out, kept = self.counter, self._start, 0, 0
+        last, seen = index, 0
+        spare, before = thinning.LeftOut(self), thinning.LeftOut(self)
+        alone = _references(before)
+        meter.pause()
+        turn: Iteration[T]
+        try:
+            for item in self._iterable:
+                began = monotonic()
+                seen += 1
+                if left_out:
+                    left_out -= 1
+                    spare, before = before, spare
+                    if spare.told or _references(spare) > alone:
+                        spare = thinning.LeftOut(self)
+                    spare.item, spare.index, spare.ordinal = item, index, next(counter)
+                    spare.began, spare.said, spare._state = began, None, OPEN
+                    turn = self._turn = spare
+                else:
+                    meter.keep(began, index - last)
+                    last, kept = index, kept + 1
+                    turn = self._open(item, index)
+                opened = monotonic()
+                try:
+                    yield turn
+                except GeneratorExit:
+                    self._left(sys._getframe(0).f_back)
+                    raise
+                except BaseException as error:  # Thrown in by who drives this generator.
+                    self.finish(*verdict(ERRORED, error))
+                    raise
+                index += 1
+                if turn is spare:
+                    if spare.told:
+                        turn._close()
+                    spare._state = ENDED
+                    continue
+                over = monotonic()
+                self._settle()
+                turn._close()
+                left_out = meter.cost(opened - began + monotonic() - over)
+                if left_out:
+                    thinning.begun(self, meter)
+        finally:
+            thinning.count(self, meter, seen, kept)
+            self._end()
+
     def is_at(self, turn: object) -> bool:
         """Tell whether this is the turn that was handed out last."""
         return self._turn is turn
@@ -186,18 +244,21 @@ class Loop(Generic[T]):
         if rows is not None:
             # A turn that grows may do so again: what is compiled is a set of columns that stays.
             turn = Iteration if grown else turn_type(names, kinds)
+            if self.meter is not None:
+                turn = thinning.metered(turn)
             numbers = {name: number for number, name in enumerate(names)}
             self.block = Block(rows, numbers, turn, epoch, process)
         return rows is not None
 
     @property
-    def _columns_key(self) -> tuple[str, str | None]:
+    def key(self) -> tuple[str, str | None]:
+        """Loops that are alike: their name and that of the step around them."""
         return self.name, None if self.parent is None else self.parent.name
 
     def _begin(self) -> None:
         try:
             self.inside._opened().loops.append(self)
-            known = self.recorder.columns.get(self._columns_key)
+            known = self.recorder.columns.get(self.key)
             try:
                 expected = len(self)
             except TypeError:
@@ -263,7 +324,7 @@ class Loop(Generic[T]):
             self._settle()
             self._seal()
             if self.columns:
-                self.recorder.columns[self._columns_key] = self.columns
+                self.recorder.columns[self.key] = self.columns
             loops = self.inside._opened().loops
             if self in loops:
                 loops.remove(self)

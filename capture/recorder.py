@@ -25,6 +25,7 @@ from headstream.schemas.values import AttributeValue, DictValue, Json, ListValue
 from headstream.schemas.vocabulary import REFERENCE_SEMANTICS
 
 if TYPE_CHECKING:
+    from headstream.capture.budget import Meter
     from headstream.schemas.definition import Definition
     from headstream.schemas.documents import Document
 
@@ -74,6 +75,8 @@ class Recorder:
         self.forked = False
         self.closed = False
         self.columns: dict[tuple[str, str | None], dict[str, int]] = {}  # What turns say, and its kinds.
+        self.meters: dict[tuple[str, str | None], Meter] = {}  # What loops take of a budget.
+        self.thins = False  # That turns are left out has been said.
         self._plans: dict[str, Plan] = {}
         self._documents = documents
         self.open_writer: Writer | None = None  # The spool of this process if it has one by now.
@@ -163,6 +166,7 @@ class Recorder:
         self.epoch = object()
         self.process = object()
         self.forked = True
+        self.thins = False
         self.suffix = f"-{os.urandom(4).hex()}"
 
     def _make_writer(self) -> Writer:

@@ -20,6 +20,8 @@ class Settings:
     `bootstrap` None leaves the spool for `headstream up`, a relay or `headstream ship`; so does
     `online` False. `shipper`: "process" ships from a process of its own, "thread" from one of the
     script's. `rank`: "auto" takes the scheduler's, "none" takes none, else the text itself.
+    `budget`: the most that capture may take of the time of a loop, as a fraction; beyond it not every
+    turn is kept as a row. None: all are.
     """
 
     spool: Path | None = None
@@ -37,6 +39,7 @@ class Settings:
     execution: str | None = None
     rank: str = "auto"
     keep_shipped: bool = False
+    budget: float | None = None
     git: bool = True
     kafka: tuple[tuple[str, str], ...] = ()
 
@@ -61,6 +64,7 @@ class Settings:
             execution=environ.get("HEADSTREAM_EXECUTION") or None,
             rank=environ.get("HEADSTREAM_RANK") or default.rank,
             keep_shipped=environ.get("HEADSTREAM_KEEP_SHIPPED", "off").lower() not in _OFF,
+            budget=_fraction(environ, "HEADSTREAM_BUDGET"),
             git=environ.get("HEADSTREAM_GIT", "on").lower() not in _OFF,
             kafka=tuple(sorted(client_options(environ).items())),
         )
@@ -84,6 +88,16 @@ def _number(environ: Mapping[str, str], name: str, default: int) -> int:
         return int(environ[name])
     except (KeyError, ValueError):
         return default
+
+
+def _fraction(environ: Mapping[str, str], name: str) -> float | None:
+    """A part of the whole, as `0.01` or `1%`; None for what is none."""
+    text = environ.get(name, "").strip()
+    try:
+        part = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        return None
+    return part if 0 < part < 1 else None
 
 
 def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:

@@ -38,12 +38,13 @@ T = TypeVar("T")
 class Inside:
     """What a run or a step knows of the steps and loops that were opened in it."""
 
-    __slots__ = ("chain", "chain_epoch", "counters", "families", "loops", "unexplained")
+    __slots__ = ("chain", "chain_epoch", "counters", "families", "loops", "thinned", "unexplained")
 
     def __init__(self) -> None:
         self.counters: dict[str, count[int]] = {}
         self.families: dict[str, Family] = {}
         self.loops: list[Loop[Any]] = []
+        self.thinned: dict[str, dict[str, float]] = {}  # By loop, what a budget has left out (thinning.py).
         # A turn that an exception left: nobody but the step around it will see which exception.
         self.unexplained: Step | None = None
         # The step and those around it as text, and the epoch of the recorder in which that holds.
@@ -90,6 +91,10 @@ class Opener:
             swallow(error, "loop")
             return Loop(Nowhere(), None, str(name), iterable, start=start)
 
+    def generated(self, /, **values: Any) -> Self:
+        """Say what has been generated, as `attribute=value`."""
+        raise NotImplementedError
+
     def _opened(self) -> Inside:
         """Begin if that has not happened, because something is opened inside."""
         inside = self._inside
@@ -114,6 +119,10 @@ class Opener:
             return
         for loop in list(inside.loops):
             loop.finish(outcome, error)
+        if inside.thinned:
+            from headstream.capture import thinning  # Loops within a budget are loops of steps.
+
+            thinning.told(self, thinning.DONE, inside.thinned)
         if outcome == ERRORED and error is None:
             return  # An exception is on its way through us too; who sees it will say which.
         turn, inside.unexplained = inside.unexplained, None
