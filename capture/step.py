@@ -7,12 +7,13 @@ through unchanged.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeGuard, TypeVar
 
-from headstream.capture import deferred
+from headstream.capture import deferred, parents
 from headstream.capture.clock import now
 from headstream.capture.errors import LOSSES, swallow
 from headstream.capture.recorder import Recorder, Spelt, spelt
@@ -71,6 +72,22 @@ class Opener:
         except Exception as error:
             swallow(error, "loop")
             return Loop(Nowhere(), None, str(name), iterable, start=start)
+
+    def environ(self) -> dict[str, str]:
+        """Variables for a process that is started here: with them `attach` joins this run, and steps that
+        it opens lie inside this one; a `workflow` that it begins is a run inside this one."""
+        try:
+            step, recorder = self._as_parent(), self.recorder
+            around = parents.Parent(
+                workflow=recorder.workflow,
+                execution=recorder.execution,
+                enclosing=() if step is None else tuple(json.loads(f"[{step._enclosing()}]")),
+                **parents.documents(recorder.definition, recorder.rules.catalogue.stores),
+            )
+            return parents.variables(around, recorder.settings)
+        except Exception as error:
+            swallow(error, "environ")
+            return {}
 
     def _as_parent(self) -> Step | None:
         self._has_children = True
