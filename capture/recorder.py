@@ -188,6 +188,11 @@ def finish_all() -> list[Writer]:
     return list(_WRITERS)
 
 
+def in_memory() -> bool:
+    """Tell whether something that this process has spooled lies in its memory alone."""
+    return any(writer.in_memory() for writer in _WRITERS)
+
+
 def _weight(value: Value) -> int:
     match value:
         case str():
