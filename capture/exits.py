@@ -94,6 +94,9 @@ def _ship_here(writer: Writer) -> None:
     if _process != os.getpid():
         if _background is not None:
             _abandoned.append(_background)
+        # Here and not in the thread: a child that is forked in the middle of an import would wait for
+        # that module for ever. Background sees to the schemas likewise.
+        import headstream.capture.transports.kafka  # noqa: F401
         from headstream.capture.background import Background  # A script that only spools never ships.
 
         _background = Background(writer.settings, _kafka)

@@ -393,3 +393,26 @@ def test_the_graph_of_forks_inside_forks_has_every_step_once_in_one_place(
         while at in parts:
             at, depth[step] = parts[at], depth[step] + 1
     assert Counter(depth.values()) == {0: 3, 1: 15 + 9, 2: 45 + 27, 3: 135}
+
+
+def test_no_thread_of_ours_imports_anything_that_a_forked_child_would_wait_for(script: Any) -> None:
+    body = """
+    import threading
+    seen = []
+    class Watch:
+        def find_spec(self, name, path=None, target=None):
+            if threading.current_thread() is not threading.main_thread():
+                seen.append(name)
+    sys.meta_path.insert(0, Watch())
+    run = capture.workflow("w").begin()
+    for turn in run.loop("t", range(100)):
+        turn.generated(loss=1.0)
+    run.task("t", used={"a": capture.file("/a")}).begin().end()
+    time.sleep(1)  # For threads to do what they do.
+    assert {thread.name for thread in threading.enumerate()} >= {"headstream-shipper"}
+    assert seen == [], seen
+    os._exit(0)
+    """
+    here = {"HEADSTREAM_BOOTSTRAP": "127.0.0.1:9", "HEADSTREAM_SHIPPER": "thread", "HEADSTREAM_GIT": "on"}
+    result = script(body, **here)
+    assert (result.returncode, result.stderr) == (0, "")
