@@ -14,6 +14,7 @@ Importing reads nothing and starts nothing.
 from headstream.capture.decorators import task
 from headstream.capture.errors import losses, warnings
 from headstream.capture.iteration import Iteration
+from headstream.capture.joining import attach
 from headstream.capture.loop import Loop
 from headstream.capture.place import current
 from headstream.capture.references import as_dict, as_list, file, metadata, reference, resource
@@ -29,6 +30,7 @@ __all__ = [
     "Step",
     "as_dict",
     "as_list",
+    "attach",
     "current",
     "file",
     "losses",

@@ -13,6 +13,7 @@ from headstream.capture.settings import Settings
 from headstream.capture.shipper import Shipper
 from headstream.capture.spool import Writer, writer_lives
 from headstream.capture.transports.base import Transport
+from headstream.schemas import registry
 
 _POLL = 0.03
 _OTHERS_SECONDS = 30.0
@@ -34,6 +35,8 @@ class Background:
         self._shipper: Shipper | None = None
         self._look_at = 0.0
         self._others: list[Path] = []
+        for schema in ("bag", "document"):
+            registry.current(schema)  # Reading them imports modules, which a thread must not do (exits.py).
         self._thread = threading.Thread(target=self._work, name="headstream-shipper", daemon=True)
         self._thread.start()
 

@@ -84,14 +84,18 @@ class DirtyCheck:
     """Asks git in the background whether the checkout has changes; the answer is there at the end or not."""
 
     def __init__(self, folder: Path) -> None:
+        # Imported late: an import of capture stays light. Here and not in the thread: a child that is
+        # forked in the middle of an import would wait for that module for ever.
+        import subprocess
+
         self.answer: bool | None = None
+        self._process = subprocess
         self._folder = folder
         self._thread = threading.Thread(target=self._ask, name="headstream-git", daemon=True)
         self._thread.start()
 
     def _ask(self) -> None:
-        import subprocess  # Imported late: an import of capture stays light.
-
+        subprocess = self._process
         try:
             done = subprocess.run(
                 ["git", "status", "--porcelain", "--untracked-files=no"],

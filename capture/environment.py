@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 _JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
 _CLUSTERS = ("HEADSTREAM_CLUSTER", "SLURM_CLUSTER_NAME")
-# Rank and size by launcher: Slurm, torchrun, Open MPI, MPICH and Intel MPI.
+# Rank and size by launcher: torchrun, Slurm (which may have started torchrun), Open MPI, MPICH and Intel MPI.
 _RANKS = (
-    ("SLURM_PROCID", "SLURM_NTASKS"),
     ("RANK", "WORLD_SIZE"),
+    ("SLURM_PROCID", "SLURM_NTASKS"),
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("PMI_RANK", "PMI_SIZE"),
 )
@@ -59,9 +59,15 @@ def rank(environ: Mapping[str, str], policy: str) -> str | None:
         return None
     if policy != "auto":
         return policy
+    name = rank_variable(environ)
+    return None if name is None else environ[name]
+
+
+def rank_variable(environ: Mapping[str, str]) -> str | None:
+    """The variable that has the rank of this process, if it is one of several."""
     for name, size in _RANKS:
         if environ.get(name) and environ.get(size, "2") != "1":
-            return environ[name]
+            return name
     return None
 
 

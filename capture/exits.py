@@ -22,6 +22,9 @@ _watching = False
 _background: Background | None = None
 _delegate: Delegate | None = None
 _process = 0
+_child = 0  # The process that multiprocessing has started and whose end we are told of.
+_ended = 0  # The process whose end has been seen to.
+_said: str | None = None
 # A producer that was copied into a forked child must neither be used nor destroyed there.
 _abandoned: list[Background] = []
 
@@ -37,6 +40,7 @@ def watch() -> None:
 
 def _writer_made(writer: Writer) -> None:
     """Ship all the time if a broker is configured: by a process of its own, or by a thread of this one."""
+    _watch_child()
     settings = writer.settings
     if settings.bootstrap is None or not settings.online:
         return
@@ -44,6 +48,24 @@ def _writer_made(writer: Writer) -> None:
         writer.on_memory = _ship_here  # Another process can only read what lies in files.
     else:
         _ship_here(writer)
+
+
+def _watch_child() -> None:
+    """Learn of the end of a child of multiprocessing, which leaves by `os._exit`: no atexit there."""
+    global _child
+    util, process = sys.modules.get("multiprocessing.util"), sys.modules.get("multiprocessing.process")
+    if util is None or process is None or process.parent_process() is None or _child == os.getpid():
+        return
+    _child = os.getpid()
+    util.Finalize(None, _child_ends, exitpriority=0)
+
+
+def _child_ends() -> None:
+    """What lies in files is safe, and threads may still add to it; memory goes with the process."""
+    if recorder.in_memory():
+        _at_exit()
+    else:
+        _say(0, None)
 
 
 def _delegated(writer: Writer) -> bool:
@@ -72,6 +94,9 @@ def _ship_here(writer: Writer) -> None:
     if _process != os.getpid():
         if _background is not None:
             _abandoned.append(_background)
+        # Here and not in the thread: a child that is forked in the middle of an import would wait for
+        # that module for ever. Background sees to the schemas likewise.
+        import headstream.capture.transports.kafka  # noqa: F401
         from headstream.capture.background import Background  # A script that only spools never ships.
 
         _background = Background(writer.settings, _kafka)
@@ -87,6 +112,10 @@ def _kafka(settings: Settings) -> Transport:
 
 
 def _at_exit() -> None:
+    global _ended
+    if _ended == os.getpid():
+        return
+    _ended = os.getpid()
     try:
         writers = recorder.finish_all()
         waiting, where = 0, None
@@ -105,12 +134,14 @@ def _at_exit() -> None:
 
 
 def _say(waiting: int, where: Path | None) -> None:
+    global _said
     line = errors.report()
     if waiting and where is not None:  # Without a spool the losses say it.
         left = f"not all provenance has reached the broker; it is kept in {where} for `headstream ship`"
         line = f"{line}; {left}" if line else f"headstream: {left}"
-    if line is not None:
+    if line is not None and line != _said:
         print(line, file=sys.stderr)
+        _said = line
 
 
 def rescue(writer: Writer) -> None:

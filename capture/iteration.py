@@ -78,6 +78,7 @@ class Iteration(Step, Generic[T]):
     def __init__(self, loop: Loop[T], block: Block | None) -> None:
         # Nothing of Step is set here: most turns never need it (`_become_general`).
         self.recorder = loop.recorder
+        self.family = loop.family
         self._loop = loop
         self._state = OPEN
         self._deferred = None
@@ -115,6 +116,10 @@ class Iteration(Step, Generic[T]):
                     self._general()._end(said, text)
         except Exception as failure:
             swallow(failure, "end")
+
+    @property
+    def path(self) -> str:
+        return f"{self.family.prefix}{self._block.row(self._at).ordinal}" if self._at else super().path
 
     @property
     def iteration(self) -> int | None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from headstream.schemas.definition import Definition
     from headstream.schemas.documents import Document
 
-_ODD = re.compile(r"[^A-Za-z0-9_]")
+ODD = re.compile(r"[^A-Za-z0-9_]")
 _SMALL_LIMIT = 4096
 _FEW = 256  # So many short scalars are smaller than any message.
 _LIVE: weakref.WeakSet[Recorder] = weakref.WeakSet()
@@ -68,7 +68,7 @@ class Recorder:
         self.rules = rules
         self.definition = definition
         self.rank = rank
-        self.suffix = "" if rank is None else f"-r{_ODD.sub('_', rank)}"
+        self.suffix = "" if rank is None else f"-r{ODD.sub('_', rank)}"
         # A new object whenever what encloses a loop has changed: one comparison a turn.
         self.epoch = object()
         self.process = object()
@@ -195,6 +195,11 @@ def finish_all() -> list[Writer]:
         writer.closed = True
         writer.release()
     return list(_WRITERS)
+
+
+def in_memory() -> bool:
+    """Tell whether something that this process has spooled lies in its memory alone."""
+    return any(writer.in_memory() for writer in _WRITERS)
 
 
 def _weight(value: Value) -> int:

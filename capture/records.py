@@ -11,6 +11,7 @@ from headstream.schemas.events import (
     Enclosing,
     Event,
     Holding,
+    ParentRun,
     RunEnded,
     RunStarted,
     Scope,
@@ -91,11 +92,22 @@ def context_from(wire: Wire) -> Context | None:
     )
 
 
+def parent_to(parent: ParentRun) -> Wire:
+    return [parent.workflow, parent.execution, ref_to(parent.step)]
+
+
+def parent_from(wire: Wire) -> ParentRun:
+    workflow, execution, step = wire
+    return ParentRun(workflow, execution, ref_from(step))
+
+
 def event_to(event: Event) -> Wire:
     """The record of an event. Blocks are not written as records: they are rows."""
     match event:
         case RunStarted():
-            return ["R", event.started, event.registered, event.person, context_to(event.context)]
+            context = context_to(event.context)
+            said = ["R", event.started, event.registered, event.person, context]
+            return said if event.parent is None else [*said, parent_to(event.parent)]
         case RunEnded():
             values = attributes_to(event.values)
             context = context_to(event.context)
@@ -123,9 +135,13 @@ def event_from(wire: Wire) -> Event:
     kind, *body = wire
     match kind:
         case "R":
-            started, registered, person, context = body
+            started, registered, person, context, *parent = body  # Most runs have no parent, and say none.
             return RunStarted(
-                started=started, registered=registered, person=person, context=context_from(context)
+                started=started,
+                registered=registered,
+                person=person,
+                context=context_from(context),
+                parent=parent_from(parent[0]) if parent else None,
             )
         case "Q":
             started, ended, outcome, error, output, values, context = body

@@ -11,12 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from headstream.capture import context, environment, exits, wire
+from headstream.capture import context, environment, exits, parents, ranks, wire
 from headstream.capture.clock import now
 from headstream.capture.errors import LOSSES, WARNINGS, swallow
 from headstream.capture.recorder import Recorder
 from headstream.capture.references import Catalogue
 from headstream.capture.settings import Settings
+from headstream.capture.silent import Silent
 from headstream.capture.step import ENDED, NEW, OPEN, Inside, Nowhere, Opener, describe, failed, verdict
 from headstream.capture.values import Rules, clean
 from headstream.capture.wire import OUT
@@ -35,11 +36,31 @@ if TYPE_CHECKING:
 class Run(Opener):
     """One execution of a workflow. Use it with `with`, or call `begin()` and `end()`."""
 
-    __slots__ = ("_dirty", "_outputs", "_person", "_process", "_state", "execution", "started", "workflow")
+    __slots__ = (
+        "_dirty",
+        "_nested_in",
+        "_outputs",
+        "_person",
+        "_process",
+        "_state",
+        "_whole",
+        "execution",
+        "started",
+        "workflow",
+    )
 
-    def __init__(self, recorder: Recorder, person: str | None = None) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        person: str | None = None,
+        *,
+        parent: wire.Wire = None,
+        whole: Run | None = None,
+    ) -> None:
         self.recorder = recorder
         self._inside = None
+        self._nested_in = parent
+        self._whole = whole  # The run of all ranks, which this process tells besides its own.
         self.workflow = recorder.workflow
         self.execution = recorder.execution
         self.started: int | None = None
@@ -107,6 +128,8 @@ class Run(Opener):
 
     def _begin(self) -> None:
         self._state = OPEN
+        if self._whole is not None:
+            self._whole.begin()
         self.started = now()
         code = None
         if self.recorder.settings.git:
@@ -116,7 +139,8 @@ class Run(Opener):
                 self._dirty = context.DirtyCheck(folder)
         told = context.of_run(os.environ, code)
         started = self.started if self._first else None
-        self.recorder.write(wire.text(["R", started, None, self._person, told]))
+        inside = () if self._nested_in is None else (self._nested_in,)
+        self.recorder.write(wire.text(["R", started, None, self._person, told, *inside]))
 
     def _end(self, outcome: str, error: str | None) -> None:
         self._end_inner(outcome, error)
@@ -124,6 +148,8 @@ class Run(Opener):
         if self._process is self.recorder.process and self._first:
             self._write_end(outcome, error)
         self.recorder.close()
+        if self._whole is not None:
+            self._whole._end(outcome, error)
 
     def _write_end(self, outcome: str, error: str | None) -> None:
         late: wire.Wire = None
@@ -140,47 +166,114 @@ def workflow(
     person: PersonLike | None = None,
     stores: StoresLike | None = None,
     settings: Settings | None = None,
+    parent: Opener | str | None = None,
 ) -> Run:
     """A run of the workflow of this name, to be begun with `with` or `begin()`.
 
     `definition` (a file, a parsed document or a Definition) says what is planned, `stores` the
-    catalogue of data stores (likewise), `person` who runs it. Processes that share an `execution`
-    need a rank each (HEADSTREAM_RANK, or that of the scheduler). Never raises: a definition that
-    cannot be read is counted and reported, and the run is captured without it.
+    catalogue of data stores (likewise), `person` who runs it. Ranks of one launch tell one run
+    (HEADSTREAM_RANKS). `parent` is the run or step inside which this run is another, by default the
+    one that HEADSTREAM_PARENT names; from a run or step of this process it takes settings and stores
+    that are not given. Never raises: a definition that cannot be read is counted and reported, and
+    the run is captured without it.
     """
     try:
-        return _run(name, definition, execution, person, stores, settings or Settings.from_env(os.environ))
+        if isinstance(parent, Opener):
+            return _inside(parent, name, definition, execution, person, stores, settings)
+        settings = settings or Settings.from_env(os.environ)
+        if ranks.silent(os.environ, settings):
+            return nothing(settings, name)
+        part = ranks.part(os.environ, settings, str(name), execution or settings.execution)
+        around = parents.of(os.environ) if parent is None else parents.parse(parent)
+        said = None if around is None else around.said
+        give = Making(settings, definition, person, () if stores is None else known_stores(stores))
+        if not ranks.per_rank(settings, part):
+            return Run(give.recorder(name, part.execution, part.rank), give.who, parent=said)
+        whole = Run(give.recorder(name, part.execution), give.who, parent=said) if part.rank == "0" else None
+        own = give.recorder(name, f"{part.execution}-r{part.rank}")
+        return Run(own, give.who, parent=[own.workflow, clean(str(part.execution)), None], whole=whole)
     except Exception as error:
         swallow(error, "workflow")
         return Run(Nowhere().recorder)
 
 
-def _run(
+def _inside(
+    parent: Opener,
     name: str,
     definition: DefinitionLike | None,
     execution: str | None,
     person: PersonLike | None,
     stores: StoresLike | None,
-    settings: Settings,
+    settings: Settings | None,
 ) -> Run:
-    plan = None if definition is None else _definition(definition)
-    who = None if person is None or isinstance(person, str) else _person(person)
-    known = () if stores is None else _stores(stores)
-    documents = _documents(plan, known, who)
-    catalogue = Catalogue((*known, *(plan.stores if plan is not None else ())))
-    recorder = Recorder(
-        workflow=clean(str(name)),
-        execution=clean(str(execution or settings.execution or new_execution())),
-        settings=settings,
-        rules=Rules(catalogue, settings.value_bytes),
-        definition=plan,
-        documents=documents,
-        rank=environment.rank(os.environ, settings.rank),
+    """A run inside a run or step of this process; each rank has its own, unless the id is given."""
+    outer = parent.recorder
+    settings = settings or outer.settings
+    if isinstance(parent, Silent):
+        return nothing(settings, name)
+    parent._opened()
+    step = parent._parent()
+    known = outer.rules.catalogue.stores if stores is None else known_stores(stores)
+    part = ranks.Part() if execution is None else ranks.part(os.environ, settings, str(name), execution)
+    give = Making(settings, definition, person, known)
+    said = [outer.workflow, outer.execution, None if step is None else json.loads(step.ref)]
+    return Run(give.recorder(name, part.execution, part.rank), give.who, parent=said)
+
+
+class Making:
+    """What the runs that one call makes have in common."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        definition: DefinitionLike | None,
+        person: PersonLike | None,
+        stores: tuple[Store, ...],
+    ) -> None:
+        exits.watch()
+        self.settings = settings
+        self.plan = None if definition is None else _definition(definition)
+        known = None if person is None or isinstance(person, str) else _person(person)
+        self.who = clean(person) if isinstance(person, str) else None if known is None else known.id
+        self._documents = _documents(self.plan, stores, known)
+        self._catalogue = Catalogue((*stores, *(self.plan.stores if self.plan is not None else ())))
+
+    def recorder(self, workflow: str, execution: str | None, rank: str | None = None) -> Recorder:
+        return Recorder(
+            workflow=clean(str(workflow)),
+            execution=clean(str(execution or new_execution())),
+            settings=self.settings,
+            rules=Rules(self._catalogue, self.settings.value_bytes),
+            definition=self.plan,
+            documents=self._documents,
+            rank=rank,
+        )
+
+
+class SilentRun(Silent, Run):
+    """A run that says nothing."""
+
+    __slots__ = ()
+
+    def begin(self) -> Self:
+        self._state = OPEN
+        return self
+
+    def generated(self, **values: Any) -> Self:
+        return self
+
+    def end(self, outcome: str | None = None, error: BaseException | str | None = None) -> None:
+        self._state = ENDED
+        self.recorder.closed = True
+
+
+def nothing(settings: Settings, workflow: str = "") -> Run:
+    """A run of which nobody will hear, without a spool or any file."""
+    rank = environment.rank(os.environ, settings.rank)
+    rules = Rules(Catalogue(), settings.value_bytes)
+    return SilentRun(
+        Recorder(workflow=clean(str(workflow)), execution="", settings=settings, rules=rules, rank=rank)
     )
-    exits.watch()
-    if isinstance(person, str):
-        return Run(recorder, clean(person))
-    return Run(recorder, None if who is None else who.id)
 
 
 def _documents(
@@ -211,7 +304,7 @@ def _definition(given: DefinitionLike) -> Definition | None:
         return None
 
 
-def _stores(given: StoresLike) -> tuple[Store, ...]:
+def known_stores(given: StoresLike) -> tuple[Store, ...]:
     from headstream.schemas.definition import Store, parse_store
 
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from headstream.schemas.clients import client_options
 
 DEFAULT_BAG_SIZE = 50
+ALL, ZERO, PER_RANK = RANKS = ("all", "zero", "per-rank")
 _OFF = frozenset({"", "0", "off", "no", "none", "false"})
 
 
@@ -19,7 +20,8 @@ class Settings:
 
     `bootstrap` None leaves the spool for `headstream up`, a relay or `headstream ship`; so does
     `online` False. `shipper`: "process" ships from a process of its own, "thread" from one of the
-    script's. `rank`: "auto" takes the scheduler's, "none" takes none, else the text itself.
+    script's. `rank`: "auto" takes the scheduler's, "none" takes none, else the text itself. `ranks`:
+    "all" tell one run together, only "zero" captures, or "per-rank" each tells a run of its own.
     `budget`: the most that capture may take of the time of a loop, as a fraction; beyond it not every
     turn is kept as a row. None: all are.
     """
@@ -38,6 +40,7 @@ class Settings:
     exit_seconds: float = 5.0
     execution: str | None = None
     rank: str = "auto"
+    ranks: str = ALL
     keep_shipped: bool = False
     budget: float | None = None
     git: bool = True
@@ -63,6 +66,7 @@ class Settings:
             exit_seconds=_seconds(environ, "HEADSTREAM_EXIT_SECONDS", default.exit_seconds),
             execution=environ.get("HEADSTREAM_EXECUTION") or None,
             rank=environ.get("HEADSTREAM_RANK") or default.rank,
+            ranks=_one_of(environ, "HEADSTREAM_RANKS", RANKS, default.ranks),
             keep_shipped=environ.get("HEADSTREAM_KEEP_SHIPPED", "off").lower() not in _OFF,
             budget=_fraction(environ, "HEADSTREAM_BUDGET"),
             git=environ.get("HEADSTREAM_GIT", "on").lower() not in _OFF,
@@ -98,6 +102,11 @@ def _fraction(environ: Mapping[str, str], name: str) -> float | None:
     except ValueError:
         return None
     return part if 0 < part < 1 else None
+
+
+def _one_of(environ: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str) -> str:
+    given = environ.get(name, "").lower()
+    return given if given in allowed else default
 
 
 def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:

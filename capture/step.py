@@ -7,12 +7,13 @@ through unchanged.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeGuard, TypeVar
 
-from headstream.capture import deferred
+from headstream.capture import deferred, parents
 from headstream.capture.clock import OFFSET, monotonic, now
 from headstream.capture.errors import LOSSES, swallow
 from headstream.capture.families import Family
@@ -94,6 +95,23 @@ class Opener:
     def generated(self, /, **values: Any) -> Self:
         """Say what has been generated, as `attribute=value`."""
         raise NotImplementedError
+
+    def environ(self) -> dict[str, str]:
+        """Variables for a process that is started here: with them `attach` joins this run, and steps that
+        it opens lie inside this one; a `workflow` that it begins is a run inside this one."""
+        try:
+            self._opened()
+            step, recorder = self._parent(), self.recorder
+            around = parents.Parent(
+                workflow=recorder.workflow,
+                execution=recorder.execution,
+                enclosing=() if step is None else tuple(json.loads(f"[{step.enclosing()}]")),
+                **parents.documents(recorder.definition, recorder.rules.catalogue.stores),
+            )
+            return parents.variables(around, recorder.settings)
+        except Exception as error:
+            swallow(error, "environ")
+            return {}
 
     def _opened(self) -> Inside:
         """Begin if that has not happened, because something is opened inside."""

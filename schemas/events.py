@@ -69,6 +69,15 @@ class Context:
     metadata: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ParentRun:
+    """The run, and the step of it if that is known, inside which another run was started."""
+
+    workflow: str
+    execution: str
+    step: StepRef | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
     """A workflow execution exists, and has started if `started` is given."""
@@ -77,6 +86,7 @@ class RunStarted:
     registered: int | None = None
     person: str | None = None
     context: Context | None = None
+    parent: ParentRun | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

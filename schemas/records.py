@@ -12,6 +12,7 @@ from headstream.schemas.events import (
     Event,
     Holding,
     IterationBlock,
+    ParentRun,
     RunEnded,
     RunStarted,
     Scope,
@@ -45,6 +46,7 @@ def event_to_record(event: Event) -> tuple[str, Record]:
                 "registered": event.registered,
                 "person": event.person,
                 "context": _context_to(event.context),
+                "parent": _parent_to(event.parent),
             }
         case RunEnded():
             return _NAMESPACE + "RunEnded", {
@@ -82,7 +84,8 @@ def event_from_record(name: str, record: Record) -> Event:
     """The event that an Avro record of this name says."""
     match name.removeprefix(_NAMESPACE):
         case "RunStarted":
-            return RunStarted(**{**record, "context": _context_from(record["context"])})
+            context, parent = _context_from(record["context"]), _parent_from(record["parent"])
+            return RunStarted(**{**record, "context": context, "parent": parent})
         case "RunEnded":
             values = tuple(_attribute_from(v) for v in record["values"])
             return RunEnded(**{**record, "values": values, "context": _context_from(record["context"])})
@@ -172,6 +175,21 @@ def _attribute_from(record: Record) -> AttributeValue:
 
 def _step_ref_to(step: StepRef | None) -> Record | None:
     return None if step is None else {"transformation": step.transformation, "task": step.task}
+
+
+def _parent_to(parent: ParentRun | None) -> Record | None:
+    if parent is None:
+        return None
+    step = _step_ref_to(parent.step)
+    return {"workflow": parent.workflow, "execution": parent.execution, "step": step}
+
+
+def _parent_from(datum: Any) -> ParentRun | None:
+    if datum is None:
+        return None
+    body = _body(datum)
+    step = body["step"]
+    return ParentRun(body["workflow"], body["execution"], None if step is None else StepRef(**_body(step)))
 
 
 def _step_to(event: StepStarted | StepEnded) -> Record:

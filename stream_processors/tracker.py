@@ -22,6 +22,7 @@ from headstream.schemas.events import (
     Enclosing,
     Event,
     IterationBlock,
+    ParentRun,
     RunEnded,
     RunStarted,
     Scope,
@@ -183,6 +184,8 @@ class _Tracking:
             if event.registered is not None:
                 facts.append((run, "provml:registeredAt", DATE_TIME, instant(event.registered)))
             self._person(run, event.person, facts)
+            if event.parent is not None:
+                facts.append((run, "provml:wasNestedIn", ID, _parent_iri(event.parent)))
             return facts
         facts.extend(_ending(run, event.started, event.ended, event.outcome, event.error, event.output))
         place = self._place(None)
@@ -290,6 +293,12 @@ class _Tracking:
         self.shared.append((slot.iri, "provml:name", STRING, name))
         if plan.name is not None:
             self.shared.append((plan.iri, predicate, ID, slot.iri))
+
+
+def _parent_iri(parent: ParentRun) -> str:
+    if parent.step is None:
+        return ids.run(parent.workflow, parent.execution)
+    return ids.step(parent.workflow, parent.execution, parent.step.transformation, parent.step.task)
 
 
 def _ending(

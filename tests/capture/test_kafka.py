@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -123,7 +124,10 @@ def test_a_broker_that_is_away_costs_nothing_but_the_deadline(
     assert _count(_bags(kafka.bootstrap, topics)) == 802
 
 
-def test_children_of_a_fork_ship_what_they_say(kafka: Any, topic_prefix: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shipper", ["process", "thread"])
+def test_children_of_a_fork_ship_what_they_say_and_nothing_of_their_parent(
+    shipper: str, kafka: Any, topic_prefix: str, tmp_path: Path
+) -> None:
     topics = _topics(kafka.bootstrap, topic_prefix)
     body = """
     children = []
@@ -137,7 +141,7 @@ def test_children_of_a_fork_ship_what_they_say(kafka: Any, topic_prefix: str, tm
     for pid in children:
         assert os.waitpid(pid, 0)[1] == 0
 """
-    done, _ = _script(tmp_path / "s", kafka.bootstrap, topics, body)
+    done, _ = _script(tmp_path / "s", kafka.bootstrap, topics, body, HEADSTREAM_SHIPPER=shipper)
     assert (done.returncode, done.stderr) == (0, "")
     transport = KafkaTransport(kafka.bootstrap, topics)
     ship(tmp_path / "s", transport, timeout=60)
@@ -151,6 +155,33 @@ def test_children_of_a_fork_ship_what_they_say(kafka: Any, topic_prefix: str, tm
         for o in e.ordinals
     }
     assert len(tasks) == 4000 and spools(tmp_path / "s") == []
+    # One producer a process; whoever ships it, each of its bags arrives once, and once only.
+    sent = [(bag.producer, bag.sequence) for bag in bags]
+    assert len(set(sent)) == len(sent) and len({producer for producer, _ in sent}) == 5
+    assert _count(bags) == 802 + 8000
+
+
+def test_a_worker_of_multiprocessing_without_a_disk_ships_before_it_ends(
+    kafka: Any, topic_prefix: str, tmp_path: Path
+) -> None:
+    topics = _topics(kafka.bootstrap, topic_prefix)
+    body = """
+    import multiprocessing
+    def work():
+        for turn in run.loop("c", range(100)):
+            turn.generated(loss=0.5)
+    workers = [multiprocessing.get_context("fork").Process(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+"""
+    done, _ = _script(
+        tmp_path / "s", kafka.bootstrap, topics, body, HEADSTREAM_SPOOL="off", HEADSTREAM_EXIT_SECONDS="30"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert _count(_bags(kafka.bootstrap, topics)) == 802 + 400
 
 
 def test_a_bag_that_is_too_large_goes_in_pieces(kafka: Any, topic_prefix: str, tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from datetime import datetime
+from importlib.resources import files
 from typing import Any
 
 import httpx
 import pyoxigraph
 import pytest
+import rdflib
 from pyoxigraph import Literal, NamedNode, RdfFormat
 
 from headstream.query_api.ask import ask
@@ -257,6 +259,48 @@ def test_oxigraph_answers_as_rdflib_did(
     check(example_store, question, answers)
 
 
+# The example as it would be if one run had been started inside a step of another, and one inside a run.
+NESTED = [
+    ("wfe/seismic_train/run-1", "dte/seismic_create_data/prep-1/make_tiles/1"),
+    ("wfe/seismic_train/run-2", "wfe/seismic_train/run-1"),
+]
+NESTED_IN = "https://w3id.org/provml/ns#wasNestedIn"
+
+
+def test_runs_inside_runs_change_no_answer(
+    example_graph: pyoxigraph.Store, example_store: OxigraphStore, answers: dict[str, Any]
+) -> None:
+    for run, around in NESTED:
+        triple = (NamedNode(BASE + run), NamedNode(NESTED_IN), NamedNode(BASE + around))
+        example_graph.add(pyoxigraph.Quad(*triple))
+    for question in QUESTIONS:
+        check(example_store, question, answers)
+
+
+def test_runs_inside_runs_change_no_answer_of_rdflib(
+    example_graph: pyoxigraph.Store, answers: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rdflib, "NORMALIZE_LITERALS", False)
+    text = pyoxigraph.serialize((quad.triple for quad in example_graph), format=RdfFormat.N_TRIPLES)
+    assert text is not None
+    graph = rdflib.Graph().parse(data=text, format="nt")
+    for run, around in NESTED:
+        graph.add(tuple(rdflib.URIRef(iri) for iri in (BASE + run, NESTED_IN, BASE + around)))
+    folder = files("headstream.schemas") / "ontology" / "queries"
+    queries = {each.name.partition("-")[0].upper(): each.read_text("utf-8") for each in folder.iterdir()}
+    for question in TABLES:
+        rows = [[_of_rdflib(node) for node in row] for row in graph.query(queries[question.id])]
+        wanted = [[expected_term(term) for term in row] for row in answers[question.id]["rows"]]
+        assert bag(question.columns, rows) == bag(question.columns, wanted), question.id
+
+
+def _of_rdflib(node: Any) -> Any:
+    if node is None:
+        return None
+    kind = "literal" if isinstance(node, rdflib.Literal) else "uri"
+    return by_value(kind, str(node), str(getattr(node, "datatype", None) or ""))
+
+
 @pytest.mark.parametrize("question", TABLES, ids=lambda question: question.id)
 def test_the_answers_are_the_rows_that_the_spec_prints(
     question: Question, example_store: OxigraphStore
@@ -293,6 +337,12 @@ def test_blazegraph_answers_as_rdflib_did(
             wanted = [[expected_term(term) for term in row] for row in answers[question.id]["rows"]]
             rows = [[found_term(term) for term in row] for row in found.rows]
             assert bag(question.columns, rows) == bag(question.columns, wanted)
+    nested = "".join(f"<{BASE}{run}> <{NESTED_IN}> <{BASE}{around}> .\n" for run, around in NESTED)
+    text = {"Content-Type": "text/plain"}
+    loaded = httpx.post(namespace.url, content=nested, headers=text, trust_env=False, timeout=60)
+    assert loaded.status_code == 200
+    for question in QUESTIONS:
+        check(store, question, answers)
     store.close()
 
 

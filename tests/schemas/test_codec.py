@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
+from importlib.resources import files
 from io import BytesIO
 
 import pytest
-from fastavro import schemaless_writer
+from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +34,7 @@ from headstream.schemas.events import (
     Event,
     Holding,
     IterationBlock,
+    ParentRun,
     RunEnded,
     RunStarted,
     Scope,
@@ -40,6 +44,7 @@ from headstream.schemas.events import (
     ValuesAdded,
 )
 from headstream.schemas.facts import DeadLetter, Identified, Origin
+from headstream.schemas.records import event_from_record, event_to_record
 from headstream.schemas.values import (
     AttributeValue,
     DictValue,
@@ -103,7 +108,8 @@ common = {"step": steps, "parent": st.none() | steps, "cycle": st.booleans(), "i
           "registered": times, "started": times, "person": maybe, "values": attributes, "scope": scopes,
           "context": contexts}  # fmt: skip
 events: st.SearchStrategy[Event] = st.one_of(
-    st.builds(RunStarted, started=times, registered=times, person=maybe, context=contexts),
+    st.builds(RunStarted, started=times, registered=times, person=maybe, context=contexts,
+              parent=st.none() | st.builds(ParentRun, text, text, st.none() | steps)),
     st.builds(RunEnded, started=times, ended=longs, outcome=text, values=attributes, context=contexts),
     st.builds(StepStarted, **common),
     st.builds(StepEnded, ended=longs, outcome=text, error=maybe, output=maybe, **common),
@@ -151,6 +157,27 @@ def test_garbage_is_refused_with_an_error_of_ours(data: bytes) -> None:
         decode_bag(b"\x00" + data)
     with pytest.raises(SchemaError):
         decode_bag(BAG[:10] + data + b"\xff")
+
+
+def test_a_run_without_a_parent_is_read_alike_before_and_after_there_were_parents() -> None:
+    now = json.loads((files("headstream.schemas") / "avro" / "bag.avsc").read_text("utf-8"))
+    before = json.loads(json.dumps(now))
+    events = next(field for field in before["fields"] if field["name"] == "events")["type"]["items"]
+    parent = events[0]["fields"].pop()
+    assert parent["name"] == "parent" and parent["default"] is None
+    # The step of a parent was the first to be defined; without it the next one is.
+    step = next(field for field in parent["type"][1]["fields"] if field["name"] == "step")["type"][1]
+    next(field for field in events[2]["fields"] if field["name"] == "step")["type"] = step
+    old, new = parse_schema(before), parse_schema(now)
+    started = RunStarted(started=1, person="ana", parent=ParentRun("w", "e", StepRef("t", "0")))
+    for writer, reader, event in ((old, new, replace(started, parent=None)), (new, old, started)):
+        out = BytesIO()
+        schemaless_writer(
+            out, writer, {"workflow": "w", "execution": "e", "events": [event_to_record(event)]}
+        )
+        out.seek(0)
+        ((name, body),) = schemaless_reader(out, writer, reader, return_record_name=True)["events"]
+        assert event_from_record(name, {"parent": None, **body}) == replace(started, parent=None)
 
 
 def test_an_unknown_fingerprint_says_what_to_do() -> None:

@@ -24,6 +24,7 @@ from headstream.schemas.events import (
     Event,
     Holding,
     IterationBlock,
+    ParentRun,
     RunEnded,
     RunStarted,
     Scope,
@@ -458,6 +459,20 @@ def test_execution_data_of_a_run_becomes_its_properties() -> None:
     } <= got
 
 
+@pytest.mark.parametrize(
+    ("parent", "around"),
+    [
+        (ParentRun("a campaign", "1"), "wfe/a%20campaign/1"),
+        (ParentRun("outer", "e", StepRef("search", "0.1")), "dte/outer/e/search/0.1"),
+    ],
+)
+def test_a_run_is_nested_in_the_run_or_step_that_it_was_started_in(parent: ParentRun, around: str) -> None:
+    plain, nested = facts([RunStarted(started=1)]), facts([RunStarted(started=1, parent=parent)])
+    # What the parent is, its own events say: one edge is all that is added.
+    assert nested - plain == {("wfe/seismic_train/r", "provml:wasNestedIn", "id", around)}
+    assert plain < nested
+
+
 def test_every_predicate_and_class_that_is_written_is_in_the_ontology() -> None:
     text = (files("headstream.schemas") / "ontology" / "provml.ttl").read_text()
     defined = {
@@ -465,7 +480,10 @@ def test_every_predicate_and_class_that_is_written_is_in_the_ontology() -> None:
         for triple in ox.parse(text, format=ox.RdfFormat.TURTLE)
         if isinstance(triple.subject, ox.NamedNode)
     }
-    got = facts([RunStarted(started=1, person="p"), epoch_end(AttributeValue("model_path", MODEL))])
+    parent = ParentRun("outer", "e")
+    got = facts(
+        [RunStarted(started=1, person="p", parent=parent), epoch_end(AttributeValue("model_path", MODEL))]
+    )
     got |= set(describe(document(DEFINITION), HERE).facts)
     for _, predicate, kind, value in got:
         for name in (predicate, value if kind == "term" else ""):

@@ -113,6 +113,18 @@ def test_shacl_would_find_a_violation() -> None:
     assert not conforms
 
 
+def test_shacl_takes_runs_inside_runs_and_refuses_a_circle_of_them() -> None:
+    base = "https://provml.example.org/id/"
+    nested_in = "<https://w3id.org/provml/ns#wasNestedIn>"
+    train, step = "wfe/seismic_train/run-1", "dte/seismic_create_data/prep-1/make_tiles/1"
+    inside = f"<{base}{train}> {nested_in} <{base}{step}> .\n".encode()
+    conforms, _, text = validate(expected() + inside)
+    assert conforms, text
+    back = f"<{base}wfe/seismic_create_data/prep-1> {nested_in} <{base}{train}> .\n".encode()
+    conforms, _, text = validate(expected() + inside + back)
+    assert not conforms and "nesting of runs must not be circular" in text
+
+
 def validate(ntriples: bytes) -> Any:
     ontology = files("headstream.schemas") / "ontology"
     return pyshacl.validate(
