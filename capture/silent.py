@@ -95,6 +95,7 @@ class SilentTurn(Silent, Iteration[T]):
     def __init__(self, loop: SilentLoop[T]) -> None:
         super().__init__(loop, None)
         self._inside = None
+        self._at = self._ordinal = 0
 
     def generated(self, /, **values: Any) -> Self:
         return self
