@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from headstream.capture import errors, recorder
 from headstream.capture.errors import LOSSES
+from headstream.capture.owner import leave_behind
+from headstream.capture.segments import room_beside
 from headstream.capture.settings import Settings
 from headstream.capture.spool import Writer
 
@@ -116,18 +119,23 @@ def _say(waiting: int, where: Path | None) -> None:
 def rescue(writer: Writer) -> None:
     """At the end, give what is still in memory a last chance to reach the disk; count what does not."""
     root = writer.settings.spool
-    segments = writer.in_memory()
+    left = writer.in_memory()
     if root is not None:
-        folder = root / f".rescued-{os.getpid()}-{segments[0].number}"
+        folder = root / f".rescued-{os.getpid()}-{left[0].number}"
         try:
             folder.mkdir(parents=True)
-            for segment in segments:
+            if room_beside(root, writer.settings.free_bytes) < sum(segment.size for segment in left):
+                raise OSError(errno.ENOSPC, f"the disk of {root} has no room for it")
+            for segment in left:
                 (folder / f"{segment.number:06d}.seg").write_bytes(segment.data[:])
-            (folder / "owner").write_text(f"{writer.header.host}\n{writer.header.pid}\n")
+            leave_behind(folder, writer.header.host, writer.header.pid)
             folder.rename(_free(root / f"{writer.header.directory}-m"))
             return
         except OSError as error:
             errors.WARNINGS.add("rescue", message=str(error))
+            import shutil  # Imported late: an import of capture stays light.
+
+            shutil.rmtree(folder, ignore_errors=True)
     from headstream.capture.logs import MemoryLog
     from headstream.capture.reading import Reader
     from headstream.schemas.events import Bag, event_count

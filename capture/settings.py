@@ -10,6 +10,9 @@ from pathlib import Path
 from headstream.schemas.clients import client_options
 
 DEFAULT_BAG_SIZE = 50
+# What happens to a record for which there is no room.
+BLOCK, DROP_OLDEST, DROP_NEWEST = "block", "drop_oldest", "drop_newest"
+_POLICIES = (BLOCK, DROP_OLDEST, DROP_NEWEST)
 _OFF = frozenset({"", "0", "off", "no", "none", "false"})
 
 
@@ -26,7 +29,11 @@ class Settings:
 
     spool: Path | None = None
     spool_bytes: int = 8 << 30
-    memory_bytes: int = 64 << 20
+    spool_full: str = DROP_NEWEST
+    block_seconds: float = 1.0
+    free_bytes: int = 256 << 20
+    silent_seconds: float = 86_400.0
+    memory_bytes: int = 8 << 20
     segment_bytes: int = 4 << 20
     value_bytes: int = 256 << 10
     event_bytes: int = 640 << 10
@@ -50,6 +57,10 @@ class Settings:
         return cls(
             spool=spool_root(environ),
             spool_bytes=_number(environ, "HEADSTREAM_SPOOL_BYTES", default.spool_bytes),
+            spool_full=_policy(environ, default.spool_full),
+            block_seconds=_seconds(environ, "HEADSTREAM_BLOCK_SECONDS", default.block_seconds),
+            free_bytes=_number(environ, "HEADSTREAM_SPOOL_FREE_BYTES", default.free_bytes),
+            silent_seconds=_seconds(environ, "HEADSTREAM_SILENT_SECONDS", default.silent_seconds),
             memory_bytes=_number(environ, "HEADSTREAM_MEMORY_BYTES", default.memory_bytes),
             segment_bytes=_number(environ, "HEADSTREAM_SEGMENT_BYTES", default.segment_bytes),
             value_bytes=_number(environ, "HEADSTREAM_VALUE_BYTES", default.value_bytes),
@@ -81,6 +92,11 @@ def spool_root(environ: Mapping[str, str]) -> Path | None:
 
         data = user_data_dir("headstream", appauthor=False)
     return Path(os.path.abspath(data)) / "spool"
+
+
+def _policy(environ: Mapping[str, str], default: str) -> str:
+    given = environ.get("HEADSTREAM_SPOOL_FULL", "").lower().replace("-", "_")
+    return given if given in _POLICIES else default
 
 
 def _number(environ: Mapping[str, str], name: str, default: int) -> int:

@@ -92,6 +92,7 @@ def relay(
             stop=stop,
             timeout=timeout,
             bag_size=settings.bag_size,
+            silent_seconds=settings.silent_seconds,
         )
     finally:
         transport.close()
@@ -108,7 +109,7 @@ class _Taker(threading.Thread):
         self.stop = threading.Event()
         self.failed: Exception | None = None
         self._pipeline = pipeline
-        self._bag_size = settings.bag_size
+        self._settings = settings
         self._spool = _spool(settings)
         self._archive = places.archive
 
@@ -131,7 +132,8 @@ class _Taker(threading.Thread):
             watch=watch,
             stop=stop,
             timeout=timeout,
-            bag_size=self._bag_size,
+            bag_size=self._settings.bag_size,
+            silent_seconds=self._settings.silent_seconds,
             archive=self._archive,
         )
 
