@@ -33,7 +33,7 @@ class Settings:
     block_seconds: float = 1.0
     free_bytes: int = 256 << 20
     silent_seconds: float = 86_400.0
-    memory_bytes: int = 4 << 20
+    memory_bytes: int = 2 << 20
     segment_bytes: int = 2 << 20
     value_bytes: int = 256 << 10
     event_bytes: int = 640 << 10

@@ -1,4 +1,4 @@
-"""Where there is no room a policy decides, and the ledger is exact: captured = kept or delivered + counted."""
+"""Where there is no room a policy decides, and the ledger is exact: captured = kept + delivered + counted."""
 
 from __future__ import annotations
 
