@@ -191,7 +191,6 @@ class Shipper:
         if not self._settle(stop):
             return True
         left = _BYTES
-        idle: list[Path | Writer] = []
         moved = False
         for source in self._in_turn(list(sources)):
             shipment = self._take(source)
@@ -203,18 +202,14 @@ class Shipper:
                 self._set_by(source, error)
                 continue
             if sent is None:
-                idle.append(source)
+                if len(self._held) > _MOST_HELD:
+                    self._held.pop(source).close()
                 continue
             moved = True
             left -= sent
-            if left <= 0:
+            if left <= 0 or len(self._held) > _MOST_HELD:
                 break
-        settled = self._settle(stop)
-        if settled and len(self._held) > _MOST_HELD:
-            for source in idle:
-                if source in self._held:
-                    self._held.pop(source).close()
-        return not settled or moved
+        return not self._settle(stop) or moved
 
     def _in_turn(self, sources: list[Path | Writer]) -> list[Path | Writer]:
         """Each source comes first once, so that one with a great deal to ship holds up no other."""

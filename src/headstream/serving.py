@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from headstream.capture.owner import writer_lives
+from headstream.capture.reading import spools
 from headstream.capture.settings import Settings as CaptureSettings
 from headstream.capture.shipper import ship
 from headstream.capture.transports.kafka import KafkaTransport
@@ -82,11 +84,12 @@ def relay(
 ) -> int:
     """Ship a folder of spools (None: that of the settings) to Kafka; the number not acknowledged."""
     settings = CaptureSettings.from_env(os.environ)
+    folder = root or _spool(settings)
     transport = KafkaTransport.from_settings(settings)
     _say_ready()
     try:
         shipped = ship(
-            root or _spool(settings),
+            folder,
             transport,
             watch=watch,
             stop=stop,
@@ -98,6 +101,11 @@ def relay(
         transport.close()
     if not watch:
         tell(f"shipped {shipped.events} events in {shipped.bags} bags and {shipped.documents} documents")
+        stay = sum(writer_lives(each, settings.silent_seconds) for each in spools(folder))
+        if stay:
+            tell(
+                f"{stay} spools stay for what may still come: they are being written, here or on other hosts"
+            )
     return shipped.waiting
 
 
