@@ -209,7 +209,11 @@ class Shipper:
             left -= sent
             if left <= 0 or len(self._held) > _MOST_HELD:
                 break
-        return not self._settle(stop) or moved
+        if not self._settle(stop):
+            return True
+        while len(self._held) > _MOST_HELD:  # All of it is acknowledged, so any can be let go.
+            self._held.pop(next(iter(self._held))).close()
+        return moved
 
     def _in_turn(self, sources: list[Path | Writer]) -> list[Path | Writer]:
         """Each source comes first once, so that one with a great deal to ship holds up no other."""
