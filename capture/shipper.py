@@ -300,8 +300,10 @@ class Shipper:
                 self.shipped, spools=self.shipped.spools + done, torn=self.shipped.torn + torn
             )
             if done:
-                self._done.add(source)
                 self._held.pop(source).close()
+                # One that is gone may come again under its name: somebody has restored it.
+                if isinstance(source, Writer) or source.exists():
+                    self._done.add(source)
         return True
 
 
