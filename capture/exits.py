@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import errno
 import os
 import sys
@@ -92,26 +93,46 @@ def _kafka(settings: Settings) -> Transport:
 def _at_exit() -> None:
     try:
         writers = recorder.finish_all()
-        waiting, where = 0, None
-        if _delegate is not None and _delegate.process == os.getpid():
-            waiting = _delegate.drain()
-            where = _delegate.spool
-        if _background is not None and _process == os.getpid():
-            waiting += _background.drain()
-            where = where or _background.spool
+        try:
+            left = _left_over()
+        except KeyboardInterrupt:  # Somebody does not want to wait: what is left stays in the spool.
+            left = True
         for writer in writers:
             if writer.in_memory():
                 rescue(writer)
-        _say(waiting, where)
+        shippers = (each.spool for each in (_delegate, _background) if each is not None)
+        _say(left, next(filter(None, shippers), None))
     except Exception as error:
         errors.swallow(error, "exit")
+    _end_as_interrupted()
 
 
-def _say(waiting: int, where: Path | None) -> None:
+def _left_over() -> bool:
+    """Ship within the time that there is; tell whether anything is not acknowledged after it."""
+    left = False
+    if _delegate is not None and _delegate.process == os.getpid():
+        left = _delegate.drain() != 0
+    if _background is not None and _process == os.getpid():
+        left = _background.drain() != 0 or left
+    return left
+
+
+def _end_as_interrupted() -> None:
+    """A script that Ctrl-C has ended dies of SIGINT; CPython forgets that when anything runs a text.
+
+    As `dataclass` and `namedtuple` do in whatever is imported late: its exit code would be 1. Said
+    again the way it was said first (run_eval_code_obj in Python/pythonrun.c).
+    """
+    if getattr(sys, "last_type", None) is KeyboardInterrupt:
+        with contextlib.suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")
+
+
+def _say(left: bool, where: Path | None) -> None:
     line = errors.report()
-    if waiting and where is not None:  # Without a spool the losses say it.
-        left = f"not all provenance has reached the broker; it is kept in {where} for `headstream ship`"
-        line = f"{line}; {left}" if line else f"headstream: {left}"
+    if left and where is not None:  # Without a spool the losses say it.
+        kept = f"not all provenance has reached the broker; it is kept in {where} for `headstream ship`"
+        line = f"{line}; {kept}" if line else f"headstream: {kept}"
     if line is not None:
         print(line, file=sys.stderr)
 
