@@ -8,8 +8,9 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from headstream.capture.owner import SILENT_SECONDS, writer_lives
+from headstream.capture.owner import writer_lives
 from headstream.capture.segments import numbers_in
+from headstream.capture.settings import SILENT_SECONDS
 from headstream.capture.spool import Writer
 
 

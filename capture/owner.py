@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from headstream.capture.errors import WARNINGS
+from headstream.capture.settings import SILENT_SECONDS
 
 OWNER: Final = "owner"
-SILENT_SECONDS: Final = 86_400.0
 _LEFT: Final = "left\n"
 
 

@@ -22,9 +22,9 @@ from headstream.capture.chains import KINDS, Broken, Chains
 from headstream.capture.checkpoint import START, Checkpoint, OpenRows
 from headstream.capture.errors import SpoolUnusable
 from headstream.capture.frames import Row
+from headstream.capture.header import Header
 from headstream.capture.logs import DirectoryLog, Log
 from headstream.capture.rows import blocks, open_row
-from headstream.capture.spool import Header
 from headstream.schemas.documents import Document
 from headstream.schemas.events import Bag, Event, IterationBlock
 

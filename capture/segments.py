@@ -13,12 +13,14 @@ import fcntl
 import mmap
 import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from headstream.capture import frames
-from headstream.capture.checkpoint import Checkpoint
+from headstream.capture.checkpoint import START, Checkpoint, load_checkpoint
 
+_EVENTS: Final = (frames.EVENT, frames.BEGUN, frames.SAID, frames.FINISHED)
 _STARTED: Final = 2
 _ENDED: Final = 3
 # Never more than a tenth of a file system is left free for others: small ones are made for this.
@@ -131,6 +133,28 @@ def room_beside(directory: Path, free_bytes: int) -> int:
     return left - min(free_bytes, whole // _TENTH)
 
 
+def drop_oldest(
+    memory: Iterable[Segment], directory: Path | None, before: int
+) -> tuple[Lost, Segment | None] | None:
+    """Drop the first segment that can go, in memory or a file numbered below `before`; None: none can.
+
+    A file is deleted; memory is for the caller to free.
+    """
+    lying = {segment.number: segment for segment in memory}
+    files = set() if directory is None else {each for each in numbers_in(directory) if each < before}
+    shipped = START if directory is None else load_checkpoint(directory)
+    for number in sorted(files | lying.keys()):
+        segment = lying.get(number)
+        if segment is not None:
+            lost = lost_with(segment.data, number, START)
+        else:
+            assert directory is not None
+            lost = drop(directory, number, shipped)
+        if lost is not None:
+            return lost, segment
+    return None
+
+
 def drop(directory: Path, number: int, shipped: Checkpoint) -> Lost | None:
     """Delete one segment file and say what went with it; None if it has to stay."""
     path = directory / f"{number:06d}.seg"
@@ -172,7 +196,7 @@ def lost_with(data: mmap.mmap, number: int, shipped: Checkpoint) -> Lost | None:
         done = (number, at) < (shipped.segment, shipped.offset)
         if kind == frames.DOCUMENT and not done:
             return None
-        if kind == frames.EVENT:
+        if kind in _EVENTS:
             events += not done
         elif kind == frames.ROWS and (not done or payload in told):
             left = _turns_left(data, payload, told.get(payload, 0))

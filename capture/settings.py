@@ -10,6 +10,7 @@ from pathlib import Path
 from headstream.schemas.clients import client_options
 
 DEFAULT_BAG_SIZE = 50
+SILENT_SECONDS = 86_400.0
 # What happens to a record for which there is no room.
 BLOCK, DROP_OLDEST, DROP_NEWEST = "block", "drop_oldest", "drop_newest"
 _POLICIES = (BLOCK, DROP_OLDEST, DROP_NEWEST)
@@ -21,8 +22,9 @@ class Settings:
     """How this process captures. `spool` None is diskless: what does not fit into memory is counted.
 
     `bootstrap` None leaves the spool for `headstream up`, a relay or `headstream ship`; so does
-    `online` False. `shipper`: "process" ships from a process of its own, "thread" from one of the
-    script's. `rank`: "auto" takes the scheduler's, "none" takes none, else the text itself.
+    `online` False. `spool_full` says what gives way where there is no room. `shipper`: "process"
+    ships from a process of its own, "thread" from one of the script's. `rank`: "auto" takes the
+    scheduler's, "none" takes none, else the text itself.
     `budget`: the most that capture may take of the time of a loop, as a fraction; beyond it not every
     turn is kept as a row. None: all are.
     """
@@ -32,7 +34,7 @@ class Settings:
     spool_full: str = DROP_NEWEST
     block_seconds: float = 1.0
     free_bytes: int = 256 << 20
-    silent_seconds: float = 86_400.0
+    silent_seconds: float = SILENT_SECONDS
     memory_bytes: int = 2 << 20
     segment_bytes: int = 2 << 20
     value_bytes: int = 256 << 10

@@ -25,9 +25,8 @@ from typing import Final
 from headstream.capture.checkpoint import START, Checkpoint, load_checkpoint, save_checkpoint
 from headstream.capture.errors import LOSSES, CaptureError, swallow
 from headstream.capture.logs import DirectoryLog, MemoryLog
-from headstream.capture.owner import SILENT_SECONDS
 from headstream.capture.reading import Reader, Torn, spools
-from headstream.capture.settings import DEFAULT_BAG_SIZE
+from headstream.capture.settings import DEFAULT_BAG_SIZE, SILENT_SECONDS
 from headstream.capture.spool import Writer
 from headstream.capture.transports.base import Transport
 from headstream.schemas.documents import Document

@@ -10,24 +10,20 @@ One writer, any number of threads; a forked child has its own.
 
 from __future__ import annotations
 
-import json
 import mmap
-import os
 import threading
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from headstream.capture import clock, frames, segments, wire
-from headstream.capture.checkpoint import START, load_checkpoint
-from headstream.capture.errors import LOSSES, WARNINGS, SpoolUnusable
+from headstream.capture import frames, segments, wire
+from headstream.capture.errors import LOSSES, WARNINGS
+from headstream.capture.header import Header
 from headstream.capture.owner import Owner
 from headstream.capture.segments import MEMORY, Lost, Segment
 from headstream.capture.settings import BLOCK, DROP_OLDEST, Settings
-from headstream.schemas.identifiers import enc
 
 if TYPE_CHECKING:
     from headstream.capture.families import Family
@@ -36,7 +32,6 @@ if TYPE_CHECKING:
     from headstream.schemas.events import Event
 
 FIRST_SEGMENT: Final = 256 << 10
-_NAME_LENGTH: Final = 80
 _AGAIN_SECONDS: Final = 0.05  # Between two looks for room where there was none.
 _HEAD: Final = frames.FRAME.size
 _put_rest: Final = frames.REST.pack_into
@@ -44,47 +39,6 @@ _crc: Final = zlib.crc32
 _put_length: Final = frames.LENGTH.pack_into
 _LINKED: Final = _HEAD + frames.LINK.size
 _put_link: Final = frames.LINK.pack
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
-    """Who writes a spool and for which run: the first frame of each segment."""
-
-    workflow: str
-    execution: str
-    definition: str | None
-    producer: str
-    host: str
-    pid: int
-    created: int
-    format: int = wire.FORMAT
-
-    def payload(self) -> bytes:
-        return json.dumps({name: getattr(self, name) for name in self.__slots__}).encode()
-
-    @classmethod
-    def read(cls, payload: bytes) -> Header:
-        """Read a header; SpoolUnusable if a newer version wrote it."""
-        header = cls(**json.loads(payload))
-        if header.format != wire.FORMAT:
-            raise SpoolUnusable(
-                f"spool format {header.format} is not {wire.FORMAT}: ship it with its own version"
-            )
-        return header
-
-    @property
-    def directory(self) -> str:
-        return "~".join((_short(self.workflow), _short(self.execution), _short(self.producer)))
-
-
-def _short(text: str) -> str:
-    """One part of a directory name: readable, and unique also where it must be cut."""
-    name = enc(text)
-    if len(name) <= _NAME_LENGTH:
-        return name
-    import hashlib  # Imported late, like all that only some scripts need.
-
-    return f"{name[: _NAME_LENGTH - 17]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 class Rows(NamedTuple):
@@ -139,7 +93,8 @@ class Writer:
             try:
                 self._make_directory(settings.spool)
             except OSError as error:
-                self._fall_back(error)
+                WARNINGS.add("spool-in-memory", message=f"{settings.spool}: {error}")
+                self.directory = None
         for document in preamble:
             self.document(document)
 
@@ -325,7 +280,7 @@ class Writer:
                 if self._position + size <= self._limit:
                     return segment
             segment = self._next_segment(size)
-            if segment is not None or self._waited or self.settings.spool_full != BLOCK:
+            if segment is not None or self._waited or self.closed or self.settings.spool_full != BLOCK:
                 return segment
             if not until:
                 until = time.monotonic() + self.settings.block_seconds
@@ -355,14 +310,14 @@ class Writer:
         needed = segments.pages(size + frames.frame_size(len(header)) + 2 * frames.frame_size(0))
         doubled = FIRST_SEGMENT << min(self._number, 10)
         wanted = max(segments.pages(min(doubled, self.settings.segment_bytes)), needed)
-        fresh = self._segment(wanted, needed)
+        fresh = self._fresh_segment(wanted, needed)
         freed = 0
         while fresh is None and self.settings.spool_full == DROP_OLDEST and freed < 2 * wanted:
             lost = self._drop_oldest()
             if lost is None:
                 break
             freed += lost.size
-            fresh = self._segment(wanted, needed)
+            fresh = self._fresh_segment(wanted, needed)
         if fresh is None:
             # Asking a full disk again costs far more than a call may.
             self._look_at = time.monotonic() + _AGAIN_SECONDS
@@ -381,7 +336,7 @@ class Writer:
             _publish_end(previous, at)
         return fresh
 
-    def _segment(self, wanted: int, needed: int) -> Segment | None:
+    def _fresh_segment(self, wanted: int, needed: int) -> Segment | None:
         """A file, or memory if the disk has failed us; None where the bounds do not allow it."""
         if self.directory is not None:
             bounds = self.settings.spool_bytes, self.settings.free_bytes
@@ -407,25 +362,16 @@ class Writer:
     def _drop_oldest(self) -> Lost | None:
         """Free the oldest segment that nobody ships and nobody writes, and count what went with it."""
         now = self.segments[-1].number if self.segments else -1
-        memory = {s.number: s for s in self.in_memory() if self.claimed < s.number < now}
-        files: set[int] = set()
-        shipped = START
-        if self.directory is not None and not self._disk_failed:  # Else it would free nothing.
-            files = {number for number in segments.numbers_in(self.directory) if number < now}
-            shipped = load_checkpoint(self.directory)
-        for number in sorted(files | memory.keys()):
-            if number in memory:
-                lost = segments.lost_with(memory[number].data, number, START)
-            else:
-                assert self.directory is not None
-                lost = segments.drop(self.directory, number, shipped)
-            if lost is None:
-                continue
-            if number in memory:
-                self._free([memory[number]])
-            LOSSES.add("spool-full", lost.events)
-            return lost
-        return None
+        memory = [each for each in self.in_memory() if self.claimed < each.number < now]
+        # Where the disk has failed, deleting files would free nothing.
+        found = segments.drop_oldest(memory, None if self._disk_failed else self.directory, now)
+        if found is None:
+            return None
+        lost, gone = found
+        if gone is not None:
+            self._free([gone])
+        LOSSES.add("spool-full", lost.events)
+        return lost
 
     def _free(self, gone: list[Segment]) -> None:
         self.segments = [s for s in self.segments if s not in gone]
@@ -453,23 +399,7 @@ class Writer:
             shutil.rmtree(fresh, ignore_errors=True)
             raise
 
-    def _fall_back(self, error: OSError) -> None:
-        WARNINGS.add("spool-in-memory", message=f"{self.settings.spool}: {error}")
-        self.directory = None
-
 
 def _publish_end(segment: Segment, at: int) -> None:
     frames.REST.pack_into(segment.data, at + 4, frames.crc(frames.END, b""), frames.END)
     frames.LENGTH.pack_into(segment.data, at, frames.FRAME.size)
-
-
-def new_header(workflow: str, execution: str, definition: str | None, producer: str, host: str) -> Header:
-    return Header(
-        workflow=workflow,
-        execution=execution,
-        definition=definition,
-        producer=producer,
-        host=host,
-        pid=os.getpid(),
-        created=clock.now(),
-    )

@@ -16,11 +16,11 @@ from typing import Any, Final
 
 from headstream.capture.checkpoint import START, Checkpoint, load_checkpoint
 from headstream.capture.errors import CaptureError
+from headstream.capture.header import Header
 from headstream.capture.logs import DirectoryLog
 from headstream.capture.owner import OWNER
 from headstream.capture.reading import Reader, Torn, spools
 from headstream.capture.shipper import TORN
-from headstream.capture.spool import Header
 from headstream.errors import Unreadable
 from headstream.schemas.documents import Document
 from headstream.schemas.errors import SchemaError
