@@ -40,12 +40,12 @@ from headstream.schemas.events import (
 
 PLAN = {"dataflow_name": "w", "data_transformations": {"t": {}}}
 POLICIES = ["block", "drop_oldest", "drop_newest"]
-SMALL = 600_000
+SMALL = 250_000
 Contents = Callable[[], list[Document | Bag]]
 
 
 def tight(spool: Path | None, policy: str, **more: Any) -> Settings:
-    given = {"spool_bytes": SMALL, "segment_bytes": 64 << 10, "memory_bytes": 512 << 10, "block_seconds": 0.2}
+    given = {"spool_bytes": SMALL, "segment_bytes": 64 << 10, "memory_bytes": 256 << 10, "block_seconds": 0.2}
     return Settings(spool=spool, git=False, free_bytes=0, spool_full=policy, **{**given, **more})
 
 
@@ -156,7 +156,7 @@ def ledger(spool: Path, policy: str, moments: Callable[[int, MemoryTransport, Sh
     run = capture.workflow("w", definition=PLAN, settings=tight(spool, policy, block_seconds=0.0)).begin()
     captured = 1
     for moment in range(30):
-        captured += steps(run, 150)
+        captured += steps(run, 200)
         for _ in run.loop("row", range(400)):
             captured += 2  # As a row and as a general step.
         moments(moment, transport, shipper)
@@ -218,13 +218,13 @@ SCRIPT = """
 import json, os, sys
 from headstream import capture
 with capture.workflow("w") as run:
-    for n in range(4000):
+    for n in range(15_000):
         run.task("t", used={"n": n}).begin().end()
     for turn in run.loop("row", range(5000)):
         pass
 print(json.dumps(capture.warnings()))
 """
-CAPTURED = 2 + 2 * 4000 + 2 * 5000
+CAPTURED = 2 + 2 * 15_000 + 2 * 5000
 
 
 def balanced(
