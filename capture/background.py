@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from headstream.capture.errors import swallow
+from headstream.capture.owner import writer_lives
 from headstream.capture.reading import spools
 from headstream.capture.settings import Settings
 from headstream.capture.shipper import Shipper
-from headstream.capture.spool import Writer, writer_lives
+from headstream.capture.spool import Writer
 from headstream.capture.transports.base import Transport
 from headstream.schemas import registry
 
@@ -68,9 +69,7 @@ class Background:
         while not self._stop.is_set():
             try:
                 if self._shipper is None:
-                    settings = self._settings
-                    transport = self._make(settings)
-                    self._shipper = Shipper(transport, bag_size=settings.bag_size, keep=settings.keep_shipped)
+                    self._shipper = self._start()
                 if not self._shipper.round([*self._own(), *self._dead()], self._stop.is_set):
                     self._stop.wait(_POLL)
             except Exception as error:
@@ -79,7 +78,12 @@ class Background:
 
     def _start(self) -> Shipper:
         settings = self._settings
-        return Shipper(self._make(settings), bag_size=settings.bag_size, keep=settings.keep_shipped)
+        return Shipper(
+            self._make(settings),
+            bag_size=settings.bag_size,
+            keep=settings.keep_shipped,
+            silent_seconds=settings.silent_seconds,
+        )
 
     def _own(self) -> list[Path | Writer]:
         found: list[Path | Writer] = []
@@ -97,7 +101,8 @@ class Background:
         if root is not None and time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + _OTHERS_SECONDS
             own = {writer.directory for writer in self._writers}
-            self._others = [d for d in spools(root) if d not in own and not writer_lives(d)]
+            silent = self._settings.silent_seconds
+            self._others = [d for d in spools(root) if d not in own and not writer_lives(d, silent)]
         return self._others
 
 

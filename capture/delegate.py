@@ -47,6 +47,7 @@ class Delegate:
         finally:
             os.close(theirs)
             os.close(answers)
+        os.set_blocking(self._to, False)  # A shipper that hangs must not make the script wait.
         self._write(_shared(settings))
 
     def tell(self, directory: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
+import errno
 import os
 import sys
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from headstream.capture import errors, recorder
 from headstream.capture.errors import LOSSES
+from headstream.capture.owner import leave_behind
+from headstream.capture.segments import room_beside
 from headstream.capture.settings import Settings
 from headstream.capture.spool import Writer
 
@@ -65,7 +69,7 @@ def _child_ends() -> None:
     if recorder.in_memory():
         _at_exit()
     else:
-        _say(0, None)
+        _say(False, None)
 
 
 def _delegated(writer: Writer) -> bool:
@@ -118,27 +122,47 @@ def _at_exit() -> None:
     _ended = os.getpid()
     try:
         writers = recorder.finish_all()
-        waiting, where = 0, None
-        if _delegate is not None and _delegate.process == os.getpid():
-            waiting = _delegate.drain()
-            where = _delegate.spool
-        if _background is not None and _process == os.getpid():
-            waiting += _background.drain()
-            where = where or _background.spool
+        try:
+            left = _left_over()
+        except KeyboardInterrupt:  # Somebody does not want to wait: what is left stays in the spool.
+            left = True
         for writer in writers:
             if writer.in_memory():
                 rescue(writer)
-        _say(waiting, where)
+        shippers = (each.spool for each in (_delegate, _background) if each is not None)
+        _say(left, next(filter(None, shippers), None))
     except Exception as error:
         errors.swallow(error, "exit")
+    _end_as_interrupted()
 
 
-def _say(waiting: int, where: Path | None) -> None:
+def _left_over() -> bool:
+    """Ship within the time that there is; tell whether anything is not acknowledged after it."""
+    left = False
+    if _delegate is not None and _delegate.process == os.getpid():
+        left = _delegate.drain() != 0
+    if _background is not None and _process == os.getpid():
+        left = _background.drain() != 0 or left
+    return left
+
+
+def _end_as_interrupted() -> None:
+    """A script that Ctrl-C has ended dies of SIGINT; CPython forgets that when anything runs a text.
+
+    As `dataclass` and `namedtuple` do in whatever is imported late: its exit code would be 1. Said
+    again the way it was said first (run_eval_code_obj in Python/pythonrun.c).
+    """
+    if getattr(sys, "last_type", None) is KeyboardInterrupt:
+        with contextlib.suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")
+
+
+def _say(left: bool, where: Path | None) -> None:
     global _said
     line = errors.report()
-    if waiting and where is not None:  # Without a spool the losses say it.
-        left = f"not all provenance has reached the broker; it is kept in {where} for `headstream ship`"
-        line = f"{line}; {left}" if line else f"headstream: {left}"
+    if left and where is not None:  # Without a spool the losses say it.
+        kept = f"not all provenance has reached the broker; it is kept in {where} for `headstream ship`"
+        line = f"{line}; {kept}" if line else f"headstream: {kept}"
     if line is not None and line != _said:
         print(line, file=sys.stderr)
         _said = line
@@ -147,18 +171,23 @@ def _say(waiting: int, where: Path | None) -> None:
 def rescue(writer: Writer) -> None:
     """At the end, give what is still in memory a last chance to reach the disk; count what does not."""
     root = writer.settings.spool
-    segments = writer.in_memory()
+    left = writer.in_memory()
     if root is not None:
-        folder = root / f".rescued-{os.getpid()}-{segments[0].number}"
+        folder = root / f".rescued-{os.getpid()}-{left[0].number}"
         try:
             folder.mkdir(parents=True)
-            for segment in segments:
+            if room_beside(root, writer.settings.free_bytes) < sum(segment.size for segment in left):
+                raise OSError(errno.ENOSPC, f"the disk of {root} has no room for it")
+            for segment in left:
                 (folder / f"{segment.number:06d}.seg").write_bytes(segment.data[:])
-            (folder / "owner").write_text(f"{writer.header.host}\n{writer.header.pid}\n")
+            leave_behind(folder, writer.header.host, writer.header.pid)
             folder.rename(_free(root / f"{writer.header.directory}-m"))
             return
         except OSError as error:
             errors.WARNINGS.add("rescue", message=str(error))
+            import shutil  # Imported late: an import of capture stays light.
+
+            shutil.rmtree(folder, ignore_errors=True)
     from headstream.capture.logs import MemoryLog
     from headstream.capture.reading import Reader
     from headstream.schemas.events import Bag, event_count

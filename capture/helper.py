@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from headstream.capture.errors import LOSSES, WARNINGS, Tally, swallow
+from headstream.capture.owner import writer_lives
 from headstream.capture.reading import spools
 from headstream.capture.settings import Settings
 from headstream.capture.shipper import Shipper
-from headstream.capture.spool import writer_lives
 from headstream.capture.transports.base import Transport
 
 _POLL = 0.03
@@ -117,7 +117,10 @@ class Helper:
         if self._shipper is None:
             settings = self._settings
             self._shipper = Shipper(
-                self._make(settings), bag_size=settings.bag_size, keep=settings.keep_shipped
+                self._make(settings),
+                bag_size=settings.bag_size,
+                keep=settings.keep_shipped,
+                silent_seconds=settings.silent_seconds,
             )
         return self._shipper
 
@@ -130,7 +133,11 @@ class Helper:
         root = self._settings.spool
         if root is not None and time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + _OTHERS_SECONDS
-            self._others = [d for d in spools(root) if d not in self._own and not writer_lives(d)]
+            self._others = [
+                d
+                for d in spools(root)
+                if d not in self._own and not writer_lives(d, self._settings.silent_seconds)
+            ]
         return self._others
 
 

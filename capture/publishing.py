@@ -9,8 +9,9 @@ from pathlib import Path
 
 from headstream.capture import context
 from headstream.capture.errors import SpoolUnusable
+from headstream.capture.header import new_header
 from headstream.capture.settings import Settings
-from headstream.capture.spool import Writer, new_header
+from headstream.capture.spool import Writer
 from headstream.schemas.documents import Document
 
 

@@ -11,7 +11,6 @@ frame that was torn by a crash is set aside (`torn`), and everything else is rea
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,62 +19,30 @@ from typing import Any
 
 from headstream.capture import frames, records, wire
 from headstream.capture.chains import KINDS, Broken, Chains
+from headstream.capture.checkpoint import START, Checkpoint, OpenRows
 from headstream.capture.errors import SpoolUnusable
 from headstream.capture.frames import Row
+from headstream.capture.header import Header
 from headstream.capture.logs import DirectoryLog, Log
 from headstream.capture.rows import blocks, open_row
-from headstream.capture.spool import Header
 from headstream.schemas.documents import Document
 from headstream.schemas.events import Bag, Event, IterationBlock
 
 ROWS_PER_EVENT = 10
+# Large values fill a bag before it has its number of events: it is in memory several times.
+_BAG_BYTES = 512 << 10
 _TORN_BYTES = 64 << 10
 _AHEAD = 64 << 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenRows:
-    """A run of rows that may still grow, and how many of them have been told."""
-
-    segment: int
-    at: int
-    told: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
-    """How far a spool has been read."""
-
-    segment: int = -1
-    offset: int = 0
-    rows: tuple[OpenRows, ...] = ()
-    sequence: int = 0
-    done: bool = False
-
-    def dump(self) -> str:
-        rows = [[r.segment, r.at, r.told] for r in self.rows]
-        return json.dumps([self.segment, self.offset, rows, self.sequence, self.done])
-
-    @classmethod
-    def load(cls, text: str) -> Checkpoint:
-        """Read what `dump` wrote; ValueError if it is anything else."""
-        try:
-            segment, offset, rows, sequence, done = json.loads(text)
-            opened = tuple(OpenRows(segment=s, at=at, told=told) for s, at, told in rows)
-        except TypeError as error:
-            raise ValueError(f"no checkpoint: {error}") from error
-        return cls(segment=segment, offset=offset, rows=opened, sequence=sequence, done=done)
-
-
-START = Checkpoint()
+_ROW_BYTES = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """What was read, and the checkpoint behind it."""
+    """What was read, the checkpoint behind it, and about how many bytes it is."""
 
     content: Document | Bag
     checkpoint: Checkpoint
+    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +69,7 @@ class Reader:
         self._done = start.done
         self._events: list[Event] = []
         self._weight = 0
+        self._size = 0
         self._window: tuple[int, int, bytes] = (-1, 0, b"")
         self._chains: tuple[int, Chains] | None = None  # Those of one segment.
         self._metas: dict[tuple[int, int], tuple[Any, int, int, int]] = {}
@@ -138,13 +106,13 @@ class Reader:
                 self._offset += size
                 name = wire.load(payload)
                 content = Document(kind=name[0], name=name[1], body=name[2])
-                yield Item(content=content, checkpoint=self.checkpoint)
+                yield Item(content=content, checkpoint=self.checkpoint, size=len(payload))
                 continue
             self._offset += size
             if kind in KINDS:
                 yield from self._chained(kind, at - frames.FRAME.size, payload)
             elif kind == frames.EVENT:
-                yield from self._take(records.event_from(wire.load(payload)), 1)
+                yield from self._take(records.event_from(wire.load(payload)), 1, len(payload))
             elif kind == frames.ROWS:
                 key = (self._segment, at)
                 self._rows[key] = 0
@@ -160,7 +128,7 @@ class Reader:
         except Broken:
             self.torn.append(Torn(segment=self._segment, offset=at, data=payload[:_TORN_BYTES]))
             return
-        yield from self._take(event, 1)
+        yield from self._take(event, 1, len(payload))
 
     def _fetch(self, at: int) -> tuple[int, bytes] | None:
         """Kind and payload of an earlier frame of the current segment."""
@@ -173,10 +141,11 @@ class Reader:
         payload = self.log.read(self._segment, at + frames.FRAME.size, length - frames.FRAME.size)
         return (kind, payload) if _whole(kind, crc, payload) else None
 
-    def _take(self, event: Event, weight: int) -> Iterator[Item]:
+    def _take(self, event: Event, weight: int, size: int = 0) -> Iterator[Item]:
         self._events.append(event)
         self._weight += weight
-        if self._weight >= self.bag_size:
+        self._size += size
+        if self._weight >= self.bag_size or self._size >= _BAG_BYTES:
             yield from self._flush()
 
     def _flush(self) -> Iterator[Item]:
@@ -192,8 +161,9 @@ class Reader:
             sequence=self._sequence,
         )
         self._sequence += 1
-        self._events, self._weight = [], 0
-        yield Item(content=bag, checkpoint=self.checkpoint)
+        size = self._size + _ROW_BYTES * ROWS_PER_EVENT * self._weight
+        self._events, self._weight, self._size = [], 0, 0
+        yield Item(content=bag, checkpoint=self.checkpoint, size=size)
 
     def _known_header(self) -> Header:
         if self.header is None:
@@ -215,7 +185,11 @@ class Reader:
             head = self._bytes(self._offset, frames.FRAME.size)
             length, crc, kind = frames.FRAME.unpack(head) if len(head) == frames.FRAME.size else (0, 0, 0)
             if length == 0:
-                if alive or not self._leave_segment():
+                # A writer without room drops segments that nobody has begun to read.
+                if self.log.gone(self._segment):
+                    if not self._advance():
+                        return None
+                elif alive or not self._leave_segment():
                     return None
                 continue
             size = frames.frame_size(length - frames.FRAME.size)
@@ -278,6 +252,10 @@ class Reader:
 
     def _told(self, key: tuple[int, int], alive: bool) -> Iterator[Item]:
         """Tell the rows of one run that have ended since the last time."""
+        if not self.log.read(key[0], key[1], 1):
+            if self.log.gone(key[0]):
+                del self._rows[key]
+            return
         meta, start, size, capacity = self._meta(key)
         columns = meta[5]
         most = self.bag_size * ROWS_PER_EVENT

@@ -17,8 +17,9 @@ from headstream.capture import context, errors, telemetry, wire
 from headstream.capture.errors import LOSSES
 from headstream.capture.forms import Plan
 from headstream.capture.frames import EVENT
+from headstream.capture.header import new_header
 from headstream.capture.settings import Settings
-from headstream.capture.spool import Writer, new_header
+from headstream.capture.spool import Writer
 from headstream.capture.values import Rules, attribute_value, clean
 from headstream.capture.wire import named, scalar
 from headstream.schemas.values import AttributeValue, DictValue, Json, ListValue, Value

@@ -11,6 +11,10 @@ from headstream.schemas.clients import client_options
 
 DEFAULT_BAG_SIZE = 50
 ALL, ZERO, PER_RANK = RANKS = ("all", "zero", "per-rank")
+SILENT_SECONDS = 86_400.0
+# What happens to a record for which there is no room.
+BLOCK, DROP_OLDEST, DROP_NEWEST = "block", "drop_oldest", "drop_newest"
+_POLICIES = (BLOCK, DROP_OLDEST, DROP_NEWEST)
 _OFF = frozenset({"", "0", "off", "no", "none", "false"})
 
 
@@ -19,17 +23,22 @@ class Settings:
     """How this process captures. `spool` None is diskless: what does not fit into memory is counted.
 
     `bootstrap` None leaves the spool for `headstream up`, a relay or `headstream ship`; so does
-    `online` False. `shipper`: "process" ships from a process of its own, "thread" from one of the
-    script's. `rank`: "auto" takes the scheduler's, "none" takes none, else the text itself. `ranks`:
-    "all" tell one run together, only "zero" captures, or "per-rank" each tells a run of its own.
+    `online` False. `spool_full` says what gives way where there is no room. `shipper`: "process"
+    ships from a process of its own, "thread" from one of the script's. `rank`: "auto" takes the
+    scheduler's, "none" takes none, else the text itself. `ranks`: "all" tell one run together, only
+    "zero" captures, or "per-rank" each tells a run of its own.
     `budget`: the most that capture may take of the time of a loop, as a fraction; beyond it not every
     turn is kept as a row. None: all are.
     """
 
     spool: Path | None = None
     spool_bytes: int = 8 << 30
-    memory_bytes: int = 64 << 20
-    segment_bytes: int = 4 << 20
+    spool_full: str = DROP_NEWEST
+    block_seconds: float = 1.0
+    free_bytes: int = 256 << 20
+    silent_seconds: float = SILENT_SECONDS
+    memory_bytes: int = 2 << 20
+    segment_bytes: int = 2 << 20
     value_bytes: int = 256 << 10
     event_bytes: int = 640 << 10
     bag_size: int = DEFAULT_BAG_SIZE
@@ -53,6 +62,10 @@ class Settings:
         return cls(
             spool=spool_root(environ),
             spool_bytes=_number(environ, "HEADSTREAM_SPOOL_BYTES", default.spool_bytes),
+            spool_full=_policy(environ, default.spool_full),
+            block_seconds=_seconds(environ, "HEADSTREAM_BLOCK_SECONDS", default.block_seconds),
+            free_bytes=_number(environ, "HEADSTREAM_SPOOL_FREE_BYTES", default.free_bytes),
+            silent_seconds=_seconds(environ, "HEADSTREAM_SILENT_SECONDS", default.silent_seconds),
             memory_bytes=_number(environ, "HEADSTREAM_MEMORY_BYTES", default.memory_bytes),
             segment_bytes=_number(environ, "HEADSTREAM_SEGMENT_BYTES", default.segment_bytes),
             value_bytes=_number(environ, "HEADSTREAM_VALUE_BYTES", default.value_bytes),
@@ -85,6 +98,11 @@ def spool_root(environ: Mapping[str, str]) -> Path | None:
 
         data = user_data_dir("headstream", appauthor=False)
     return Path(os.path.abspath(data)) / "spool"
+
+
+def _policy(environ: Mapping[str, str], default: str) -> str:
+    given = environ.get("HEADSTREAM_SPOOL_FULL", "").lower().replace("-", "_")
+    return given if given in _POLICIES else default
 
 
 def _number(environ: Mapping[str, str], name: str, default: int) -> int:

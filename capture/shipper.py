@@ -9,9 +9,12 @@ its directory); any process may take over, so the spool of a script that died is
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
 import shutil
+import struct
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -19,19 +22,25 @@ from pathlib import Path
 from threading import Event as StopEvent
 from typing import Final
 
+from headstream.capture.checkpoint import START, Checkpoint, load_checkpoint, save_checkpoint
 from headstream.capture.errors import LOSSES, CaptureError, swallow
 from headstream.capture.logs import DirectoryLog, MemoryLog
-from headstream.capture.reading import START, Checkpoint, Reader, Torn, spools
-from headstream.capture.settings import DEFAULT_BAG_SIZE
+from headstream.capture.reading import Reader, Torn, spools
+from headstream.capture.settings import DEFAULT_BAG_SIZE, SILENT_SECONDS
 from headstream.capture.spool import Writer
 from headstream.capture.transports.base import Transport
 from headstream.schemas.documents import Document
 from headstream.schemas.events import event_count
 
-CHECKPOINT: Final = "checkpoint.json"
 LOCK: Final = "shipper"
 TORN: Final = "torn"
 _ITEMS: Final = 200
+# What is handed over and not acknowledged lies in memory, a few times over, however long a broker is away.
+_BYTES: Final = 1 << 20
+# Open files are few: of many live spools some are let go between two looks.
+_MOST_HELD: Final = 128
+_OUT_OF_FILES: Final = (errno.EMFILE, errno.ENFILE)
+_AGAIN_SECONDS: Final = 30.0
 _FLUSH_SECONDS: Final = 0.2
 
 
@@ -47,6 +56,16 @@ class Shipped:
     waiting: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How spools are shipped, and what becomes of those that are done."""
+
+    bag_size: int = DEFAULT_BAG_SIZE
+    keep: bool = False
+    archive: Path | None = None
+    silent_seconds: float = SILENT_SECONDS
+
+
 class Shipment:
     """One spool on its way."""
 
@@ -54,6 +73,13 @@ class Shipment:
         self.reader = reader
         self.sent = start
         self.kept = start
+        self.noted = 0  # Torn pieces that are counted.
+
+    def again(self, start: Checkpoint, bag_size: int) -> None:
+        """Go back to where nothing has been sent yet."""
+        self.reader = Reader(self.reader.log, start, bag_size)
+        self.sent = start
+        self.noted = 0
 
     def acknowledged(self) -> bool:
         """Keep the checkpoint of what was sent; True if nothing can follow."""
@@ -67,20 +93,18 @@ class Shipment:
 class DirectoryShipment(Shipment):
     """A spool directory, held by its lock."""
 
-    def __init__(self, directory: Path, lock: int, bag_size: int, keep: bool, archive: Path | None) -> None:
+    def __init__(self, directory: Path, lock: int, manner: Manner) -> None:
         self.directory = directory
         self._lock = lock
-        self._keep = keep or archive is not None
-        self._archive = archive
-        self._log = DirectoryLog(directory)
+        self._keep = manner.keep or manner.archive is not None
+        self._archive = manner.archive
+        self._log = DirectoryLog(directory, claim=True, silent_seconds=manner.silent_seconds)
         start = load_checkpoint(directory)
         self._deleted = -1
-        super().__init__(Reader(self._log, start, bag_size), start)
+        super().__init__(Reader(self._log, start, manner.bag_size), start)
 
     @classmethod
-    def take(
-        cls, directory: Path, bag_size: int, keep: bool, archive: Path | None
-    ) -> DirectoryShipment | None:
+    def take(cls, directory: Path, manner: Manner) -> DirectoryShipment | None:
         """Take a spool for ourselves; None if somebody else ships it or it has just gone."""
         try:
             lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -93,17 +117,18 @@ class DirectoryShipment(Shipment):
             return None
         except OSError:  # A file system without locks: then two shippers only repeat each other.
             pass
-        return cls(directory, lock, bag_size, keep, archive)
+        return cls(directory, lock, manner)
 
     def acknowledged(self) -> bool:
         if self.sent != self.kept:
             save_checkpoint(self.directory, self.sent)
+        if not self._keep:
+            set_aside(self.directory, self.reader.torn[self.noted :])
         done = super().acknowledged()
         if done and self._archive is not None:
             self._archive.mkdir(parents=True, exist_ok=True)
             self.directory.rename(self._archive / self.directory.name)
         elif done and not self._keep:
-            set_aside(self.directory, self.reader.torn)
             remove(self.directory)
         else:
             self._drop_segments()
@@ -111,6 +136,8 @@ class DirectoryShipment(Shipment):
 
     def close(self) -> None:
         self._log.close()
+        with contextlib.suppress(OSError):
+            fcntl.flock(self._lock, fcntl.LOCK_UN)  # A forked child may hold the same lock.
         os.close(self._lock)
 
     def _drop_segments(self) -> None:
@@ -148,32 +175,62 @@ class Shipper:
         bag_size: int = DEFAULT_BAG_SIZE,
         keep: bool = False,
         archive: Path | None = None,
+        silent_seconds: float = SILENT_SECONDS,
     ) -> None:
         self.transport = transport
         self.shipped = Shipped()
-        self._bag_size = bag_size
-        self._keep = keep
-        self._archive = archive
+        self._manner = Manner(bag_size=bag_size, keep=keep, archive=archive, silent_seconds=silent_seconds)
         self._held: dict[Path | Writer, Shipment] = {}
         self._done: set[Path | Writer] = set()
+        self._later: dict[Path | Writer, float] = {}
+        self._first = 0
 
     def round(self, sources: Iterable[Path | Writer], stop: Callable[[], bool]) -> bool:
         """Send what has come since the last round and have it acknowledged; False if nothing had come."""
         if not self._settle(stop):
             return True
+        left = _BYTES
         moved = False
-        for source in sources:
+        for source in self._in_turn(list(sources)):
             shipment = self._take(source)
             if shipment is None:
                 continue
             try:
-                if self._send(shipment, stop):
-                    moved = True
-            except (OSError, CaptureError, ValueError) as error:
-                swallow(error, "spool-unreadable")
-                self._done.add(source)
-                self._held.pop(source).close()
-        return not self._settle(stop) or moved
+                sent = self._send(shipment, stop, left)
+            except (OSError, CaptureError, ValueError, struct.error) as error:
+                self._set_by(source, error)
+                continue
+            if sent is None:
+                if len(self._held) > _MOST_HELD:
+                    self._held.pop(source).close()
+                continue
+            moved = True
+            left -= sent
+            if left <= 0 or len(self._held) > _MOST_HELD:
+                break
+        if not self._settle(stop):
+            return True
+        while len(self._held) > _MOST_HELD:  # All of it is acknowledged, so any can be let go.
+            self._held.pop(next(iter(self._held))).close()
+        return moved
+
+    def _in_turn(self, sources: list[Path | Writer]) -> list[Path | Writer]:
+        """Each source comes first once, so that one with a great deal to ship holds up no other."""
+        if len(sources) < 2:
+            return sources
+        self._first = (self._first + 1) % len(sources)
+        return sources[self._first :] + sources[: self._first]
+
+    def _set_by(self, source: Path | Writer, error: Exception) -> None:
+        """Leave a spool that cannot be read: what may pass is tried again, what is no spool is not."""
+        self._held.pop(source).close()
+        if isinstance(error, OSError) and error.errno in _OUT_OF_FILES:
+            return
+        if isinstance(error, OSError):
+            self._later[source] = time.monotonic() + _AGAIN_SECONDS
+        else:
+            self._done.add(source)
+        swallow(error, "spool-unreadable")
 
     def close(self) -> None:
         """Let all spools go; the transport is closed by who made it."""
@@ -181,21 +238,23 @@ class Shipper:
             self._held.popitem()[1].close()
 
     def _take(self, source: Path | Writer) -> Shipment | None:
-        if source in self._done:
+        if source in self._done or self._later.get(source, 0.0) > time.monotonic():
             return None
         held = self._held.get(source)
         if held is None:
             if isinstance(source, Writer):
-                held = MemoryShipment(source, self._bag_size)
+                held = MemoryShipment(source, self._manner.bag_size)
             else:
-                held = DirectoryShipment.take(source, self._bag_size, self._keep, self._archive)
+                held = DirectoryShipment.take(source, self._manner)
             if held is not None:
                 self._held[source] = held
         return held
 
-    def _send(self, shipment: Shipment, stop: Callable[[], bool]) -> bool:
+    def _send(self, shipment: Shipment, stop: Callable[[], bool], most: int) -> int | None:
+        """Hand over what has come, up to about so many bytes; how many, or None if nothing had come."""
         unpublished = False
         before = shipment.sent
+        size = 0
         for item in shipment.reader.poll(_ITEMS):
             if isinstance(item.content, Document):
                 self.transport.publish(item.content)
@@ -204,9 +263,8 @@ class Shipper:
             else:
                 # A bag may only follow when the documents it names are there for good.
                 if unpublished and not self._acknowledged(stop):
-                    shipment.reader = Reader(shipment.reader.log, before, self._bag_size)
-                    shipment.sent = before
-                    return True
+                    shipment.again(before, self._manner.bag_size)
+                    return size
                 unpublished = False
                 self.transport.send(item.content)
                 events = sum(map(event_count, item.content.events))
@@ -214,8 +272,11 @@ class Shipper:
                     self.shipped, bags=self.shipped.bags + 1, events=self.shipped.events + events
                 )
             shipment.sent = item.checkpoint
+            size += item.size
+            if size >= most:
+                return size
         shipment.sent = shipment.reader.checkpoint
-        return shipment.sent != before
+        return size if shipment.sent != before else None
 
     def _acknowledged(self, stop: Callable[[], bool]) -> bool:
         while True:
@@ -231,14 +292,17 @@ class Shipper:
         if not self._acknowledged(stop):
             return False
         for source, shipment in list(self._held.items()):
-            torn = len(shipment.reader.torn)
-            if shipment.acknowledged():
-                self._done.add(source)
+            done = shipment.acknowledged()
+            torn, shipment.noted = len(shipment.reader.torn) - shipment.noted, len(shipment.reader.torn)
+            LOSSES.add("torn-frame", torn)
+            self.shipped = replace(
+                self.shipped, spools=self.shipped.spools + done, torn=self.shipped.torn + torn
+            )
+            if done:
                 self._held.pop(source).close()
-                LOSSES.add("torn-frame", torn)
-                self.shipped = replace(
-                    self.shipped, spools=self.shipped.spools + 1, torn=self.shipped.torn + torn
-                )
+                # One that is gone may come again under its name: somebody has restored it.
+                if isinstance(source, Writer) or source.exists():
+                    self._done.add(source)
         return True
 
 
@@ -254,6 +318,7 @@ def ship(
     bag_size: int = DEFAULT_BAG_SIZE,
     keep: bool = False,
     archive: Path | None = None,
+    silent_seconds: float = SILENT_SECONDS,
 ) -> Shipped:
     """Ship every spool under a root, those of processes that died included.
 
@@ -269,7 +334,7 @@ def ship(
     def over() -> bool:
         return event.is_set() or (deadline is not None and time.monotonic() >= deadline)
 
-    shipper = Shipper(transport, bag_size=bag_size, keep=keep, archive=archive)
+    shipper = Shipper(transport, bag_size=bag_size, keep=keep, archive=archive, silent_seconds=silent_seconds)
     try:
         while not over():
             moved = shipper.round(spools(root), over)
@@ -282,24 +347,6 @@ def ship(
     finally:
         shipper.close()
     return shipper.shipped
-
-
-def load_checkpoint(directory: Path) -> Checkpoint:
-    """How far a spool was shipped; from its start if that cannot be told, which only repeats."""
-    try:
-        return Checkpoint.load((directory / CHECKPOINT).read_text())
-    except (OSError, ValueError):
-        return START
-
-
-def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint so that a crash leaves the old one or the new one, whole."""
-    fresh = directory / f"{CHECKPOINT}.new"
-    try:
-        fresh.write_text(checkpoint.dump())
-        fresh.replace(directory / CHECKPOINT)
-    except OSError as error:  # A full disk: going on repeats messages after a crash, no more.
-        swallow(error, "checkpoint")
 
 
 def set_aside(directory: Path, torn: list[Torn]) -> None:

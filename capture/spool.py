@@ -3,27 +3,27 @@
 Frames go straight into memory-mapped files, so they are in the page cache, and so on the disk of
 a machine that stays up, as soon as the call returns (spec of the layout: frames.py). Space is
 allocated before it is mapped: a full disk is an error here and never a SIGBUS in the script.
-Where no file can be written, segments lie in anonymous memory up to a bound; what does not fit
-there is dropped and counted. One writer, any number of threads; a forked child has its own.
+Where no file can be written, segments lie in anonymous memory up to a bound. Where there is no room
+at all a policy decides: wait a little, drop the oldest or drop what comes; each drop is counted.
+One writer, any number of threads; a forked child has its own.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
 import mmap
-import os
 import threading
+import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from headstream.capture import clock, frames, wire
-from headstream.capture.errors import LOSSES, WARNINGS, SpoolUnusable
-from headstream.capture.settings import Settings
-from headstream.schemas.identifiers import enc
+from headstream.capture import frames, segments, wire
+from headstream.capture.errors import LOSSES, WARNINGS
+from headstream.capture.header import Header
+from headstream.capture.owner import Owner
+from headstream.capture.segments import MEMORY, Lost, Segment
+from headstream.capture.settings import BLOCK, DROP_OLDEST, Settings
 
 if TYPE_CHECKING:
     from headstream.capture.families import Family
@@ -32,64 +32,13 @@ if TYPE_CHECKING:
     from headstream.schemas.events import Event
 
 FIRST_SEGMENT: Final = 256 << 10
-_NAME_LENGTH: Final = 80
-_ALIVE = "owner"
+_AGAIN_SECONDS: Final = 0.05  # Between two looks for room where there was none.
 _HEAD: Final = frames.FRAME.size
 _put_rest: Final = frames.REST.pack_into
 _crc: Final = zlib.crc32
 _put_length: Final = frames.LENGTH.pack_into
 _LINKED: Final = _HEAD + frames.LINK.size
 _put_link: Final = frames.LINK.pack
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
-    """Who writes a spool and for which run: the first frame of each segment."""
-
-    workflow: str
-    execution: str
-    definition: str | None
-    producer: str
-    host: str
-    pid: int
-    created: int
-    format: int = wire.FORMAT
-
-    def payload(self) -> bytes:
-        return json.dumps({name: getattr(self, name) for name in self.__slots__}).encode()
-
-    @classmethod
-    def read(cls, payload: bytes) -> Header:
-        """Read a header; SpoolUnusable if a newer version wrote it."""
-        header = cls(**json.loads(payload))
-        if header.format != wire.FORMAT:
-            raise SpoolUnusable(
-                f"spool format {header.format} is not {wire.FORMAT}: ship it with its own version"
-            )
-        return header
-
-    @property
-    def directory(self) -> str:
-        return "~".join((_short(self.workflow), _short(self.execution), _short(self.producer)))
-
-
-def _short(text: str) -> str:
-    """One part of a directory name: readable, and unique also where it must be cut."""
-    name = enc(text)
-    if len(name) <= _NAME_LENGTH:
-        return name
-    import hashlib  # Imported late, like all that only some scripts need.
-
-    return f"{name[: _NAME_LENGTH - 17]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-
-
-class Segment(NamedTuple):
-    """A run of frames: a mapped file, or memory if `path` is None."""
-
-    number: int
-    data: mmap.mmap
-    size: int
-    path: Path | None
 
 
 class Rows(NamedTuple):
@@ -123,7 +72,7 @@ class Writer:
         self.segments: list[Segment] = []  # Those in memory, and the one being written.
         self.directory: Path | None = None
         self.closed = False
-        self._owner: int | None = None
+        self._owner: Owner | None = None
         # Reentrant: a signal handler of the script may capture while the script does.
         self._lock = threading.RLock()
         self._busy = False
@@ -134,13 +83,18 @@ class Writer:
         self._limit = 0  # Where the frames of the segment being written must end.
         self._unsure = False  # An asynchronous exception struck in mid frame.
         self._data: Any = None
-        self._bytes = 0
+        self._room_made = threading.Condition(self._lock)
+        self._look_at = 0.0  # When to look for room again.
+        self._disk_failed = False  # By an error that deleting files does not help against.
+        self._waited = False  # In vain, and there was no room since then.
+        self.claimed = -1  # The last memory segment that somebody reads; see claim().
         self.on_memory: Callable[[Writer], None] | None = None  # Told once that a segment found no file.
         if settings.spool is not None:
             try:
                 self._make_directory(settings.spool)
             except OSError as error:
-                self._fall_back(error)
+                WARNINGS.add("spool-in-memory", message=f"{settings.spool}: {error}")
+                self.directory = None
         for document in preamble:
             self.document(document)
 
@@ -236,33 +190,42 @@ class Writer:
         """Say that nothing follows, and let readers take the spool away once it is shipped."""
         if self.closed:
             return
-        self.append(frames.CLOSED, b"")
+        with self._lock:
+            if not self._busy and self._position + frames.frame_size(0) <= self._limit:
+                self._append(frames.CLOSED, b"")
         self.closed = True
         self.segments = self.in_memory()  # Each mapped file holds a descriptor.
         self._segment, self._data, self._limit = None, None, 0
         self.release()
 
     def release(self) -> None:
-        """Give up the lock that tells readers that this writer lives."""
+        """Tell readers that this process writes no more; a forked child only lets go of its copy."""
         if self._owner is not None:
-            os.close(self._owner)
+            self._owner.leave()
             self._owner = None
 
     def in_memory(self) -> list[Segment]:
         return [segment for segment in self.segments if segment.path is None]
 
-    def forget(self, number: int) -> None:
-        """Free a memory segment that has been shipped."""
+    def claim(self, number: int) -> Segment | None:
+        """A memory segment for somebody who ships it: from now on it is not dropped."""
         with self._lock:
-            gone = [s for s in self.segments if s.path is None and s.number <= number]
-            self.segments = [s for s in self.segments if s not in gone]
-            self._bytes -= sum(segment.size for segment in gone)
+            for segment in self.in_memory():
+                if segment.number == number:
+                    self.claimed = max(self.claimed, number)
+                    return segment
+        return None
+
+    def forget(self, number: int) -> None:
+        """Free memory segments up to this one: they have been shipped."""
+        with self._lock:
+            self._free([s for s in self.in_memory() if s.number <= number])
 
     def _append(self, kind: int, payload: bytes) -> bool:
         length = len(payload) + _HEAD
         size = (length + 7) & ~7
         if (self._unsure or self._position + size > self._limit) and self._room(size) is None:
-            LOSSES.add("spool-full" if kind == frames.EVENT else "spool-full-other")
+            LOSSES.add("spool-full" if kind == frames.EVENT else "spool-full-documents")
             return False
         at, data = self._position, self._data
         data[at + _HEAD : at + length] = payload
@@ -293,8 +256,7 @@ class Writer:
         start = frames.rows_start(len(meta))
         segment = self._room(frames.frame_size(start + size * capacity))
         if segment is None:
-            LOSSES.add("spool-full-rows")
-            return None
+            return None  # Its turns become general steps, and each of those is written or counted.
         at, data = self._position, segment.data
         payload_at = at + frames.FRAME.size
         head = frames.ROWS_HEAD.pack(len(meta), size, capacity)
@@ -308,14 +270,32 @@ class Writer:
 
     def _room(self, size: int) -> Segment | None:
         """The segment that the next frame of this size goes to; moves past a frame cut off by a signal."""
-        segment = self.segments[-1] if self.segments else None
-        if segment is not None:
-            if self._unsure:
-                self._skip_published(segment)
-                self._unsure = False
-            if self._position + size <= self._limit:
+        until = 0.0
+        while True:
+            segment = self.segments[-1] if self.segments else None
+            if segment is not None:
+                if self._unsure:
+                    self._skip_published(segment)
+                    self._unsure = False
+                if self._position + size <= self._limit:
+                    return segment
+            segment = self._next_segment(size)
+            if segment is not None or self._waited or self.closed or self.settings.spool_full != BLOCK:
                 return segment
-        return self._next_segment(size)
+            if not until:
+                until = time.monotonic() + self.settings.block_seconds
+                WARNINGS.add("spool-blocked")
+            self._wait(until)
+
+    def _wait(self, until: float) -> None:
+        """Let others have the lock until there may be room, or the time is over."""
+        self._busy = False  # Nothing is half written here.
+        try:
+            self._room_made.wait(_AGAIN_SECONDS / 5)
+        finally:
+            self._busy = True
+        self._look_at = 0.0
+        self._waited = time.monotonic() >= until
 
     def _skip_published(self, segment: Segment) -> None:
         """An asynchronous exception may have struck between publishing a frame and moving on."""
@@ -324,19 +304,29 @@ class Writer:
             self._position += frames.frame_size(length - frames.FRAME.size)
 
     def _next_segment(self, size: int) -> Segment | None:
-        header = self.header.payload()
-        needed = size + frames.frame_size(len(header)) + 2 * frames.frame_size(0)
-        doubled = FIRST_SEGMENT << min(self._number, 10)
-        wanted = max(min(doubled, self.settings.segment_bytes), needed)
-        wanted = (wanted + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
-        fresh = self._file_segment(wanted) or self._memory_segment(wanted, needed)
-        if fresh is None:
+        if time.monotonic() < self._look_at:
             return None
+        header = self.header.payload()
+        needed = segments.pages(size + frames.frame_size(len(header)) + 2 * frames.frame_size(0))
+        doubled = FIRST_SEGMENT << min(self._number, 10)
+        wanted = max(segments.pages(min(doubled, self.settings.segment_bytes)), needed)
+        fresh = self._fresh_segment(wanted, needed)
+        freed = 0
+        while fresh is None and self.settings.spool_full == DROP_OLDEST and freed < 2 * wanted:
+            lost = self._drop_oldest()
+            if lost is None:
+                break
+            freed += lost.size
+            fresh = self._fresh_segment(wanted, needed)
+        if fresh is None:
+            # Asking a full disk again costs far more than a call may.
+            self._look_at = time.monotonic() + _AGAIN_SECONDS
+            return None
+        self._waited = False
         previous = self.segments[-1] if self.segments else None
         at = self._position
         self._position = 0
-        keep = [s for s in self.segments if s.path is None]
-        self.segments = [*keep, fresh]
+        self.segments = [*self.in_memory(), fresh]
         self._segment = object()
         self._data = fresh.data
         self._limit = fresh.size - frames.frame_size(0)  # Room is kept for the END frame.
@@ -346,55 +336,55 @@ class Writer:
             _publish_end(previous, at)
         return fresh
 
-    def _file_segment(self, size: int) -> Segment | None:
-        if self.directory is None:
-            return None
-        path = self.directory / f"{self._number:06d}.seg"
-        try:
-            if self._used() + size > self.settings.spool_bytes:
-                raise OSError(f"the spool would exceed spool_bytes={self.settings.spool_bytes}")
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    def _fresh_segment(self, wanted: int, needed: int) -> Segment | None:
+        """A file, or memory if the disk has failed us; None where the bounds do not allow it."""
+        if self.directory is not None:
+            bounds = self.settings.spool_bytes, self.settings.free_bytes
             try:
-                os.posix_fallocate(handle, 0, size)
-                data = mmap.mmap(handle, size)
-            except BaseException:
-                path.unlink(missing_ok=True)
-                raise
-            finally:
-                os.close(handle)
-        except OSError as error:
-            WARNINGS.add("spool-in-memory", message=f"{path}: {error}")
-            return None
-        return Segment(number=self._number, data=data, size=size, path=path)
+                self._disk_failed = False
+                return segments.in_file(self.directory, self._number, wanted, needed, *bounds)
+            except OSError as error:
+                self._disk_failed = not segments.is_full(error)
+                WARNINGS.add("spool-in-memory", message=f"{self.directory}: {error}")
+        return self._memory_segment(wanted, needed)
 
-    def _memory_segment(self, size: int, needed: int) -> Segment | None:
-        left = self.settings.memory_bytes - self._bytes
-        if size > left:
-            size = (needed + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
-        if size > left:
+    def _memory_segment(self, wanted: int, needed: int) -> Segment | None:
+        bound = self.settings.memory_bytes
+        # Memory is freed a segment at a time, so segments are small beside the bound.
+        size = MEMORY.take(max(needed, min(wanted, segments.pages(bound // 8))), needed, bound)
+        if size == 0:
             return None
-        self._bytes += size
         listener, self.on_memory = self.on_memory, None
         if listener is not None:
             listener(self)
         return Segment(number=self._number, data=mmap.mmap(-1, size), size=size, path=None)
 
-    def _used(self) -> int:
-        assert self.directory is not None
-        with os.scandir(self.directory) as entries:
-            return sum(entry.stat().st_size for entry in entries if entry.name.endswith(".seg"))
+    def _drop_oldest(self) -> Lost | None:
+        """Free the oldest segment that nobody ships and nobody writes, and count what went with it."""
+        now = self.segments[-1].number if self.segments else -1
+        memory = [each for each in self.in_memory() if self.claimed < each.number < now]
+        # Where the disk has failed, deleting files would free nothing.
+        found = segments.drop_oldest(memory, None if self._disk_failed else self.directory, now)
+        if found is None:
+            return None
+        lost, gone = found
+        if gone is not None:
+            self._free([gone])
+        LOSSES.add("spool-full", lost.events)
+        return lost
+
+    def _free(self, gone: list[Segment]) -> None:
+        self.segments = [s for s in self.segments if s not in gone]
+        MEMORY.give_back(sum(segment.size for segment in gone))
+        self._look_at = 0.0
+        self._room_made.notify_all()
 
     def _make_directory(self, root: Path) -> None:
         """Make the directory under another name first: readers see it only with its lock held."""
         root.mkdir(parents=True, exist_ok=True)
         fresh = root / f".new-{self.header.producer}"
         fresh.mkdir(mode=0o700)
-        self._owner = os.open(fresh / _ALIVE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.write(self._owner, f"{self.header.host}\n{self.header.pid}\n".encode())
-        try:
-            fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:  # Some parallel file systems have no locks: readers ask for the pid.
-            WARNINGS.add("spool-without-lock", message=str(error))
+        self._owner = Owner(fresh, self.header.host, self.header.pid)
         self.directory = fresh
         try:
             if self._next_segment(0) is None or self.segments[-1].path is None:
@@ -409,53 +399,7 @@ class Writer:
             shutil.rmtree(fresh, ignore_errors=True)
             raise
 
-    def _fall_back(self, error: OSError) -> None:
-        WARNINGS.add("spool-in-memory", message=f"{self.settings.spool}: {error}")
-        self.directory = None
-
 
 def _publish_end(segment: Segment, at: int) -> None:
     frames.REST.pack_into(segment.data, at + 4, frames.crc(frames.END, b""), frames.END)
     frames.LENGTH.pack_into(segment.data, at, frames.FRAME.size)
-
-
-def writer_lives(directory: Path) -> bool:
-    """Tell whether the process that writes this spool still runs and has not closed it."""
-    try:
-        handle = os.open(directory / _ALIVE, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # No locks here: the process id is the next best witness, on its own host.
-        return _pid_lives(directory / _ALIVE)
-    finally:
-        os.close(handle)
-    return False
-
-
-def _pid_lives(path: Path) -> bool:
-    host, pid = path.read_text().split()[:2]
-    if host != os.uname().nodename:
-        return True
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def new_header(workflow: str, execution: str, definition: str | None, producer: str, host: str) -> Header:
-    return Header(
-        workflow=workflow,
-        execution=execution,
-        definition=definition,
-        producer=producer,
-        host=host,
-        pid=os.getpid(),
-        created=clock.now(),
-    )

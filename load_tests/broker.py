@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from headstream.services.kafka import KafkaService
@@ -41,7 +42,7 @@ def values(bootstrap: str, topic: str) -> list[bytes]:
     found: list[bytes] = []
     try:
         for number in consumer.list_topics(topic, timeout=20).topics[topic].partitions:
-            _, end = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=20)
+            end = _end(consumer, TopicPartition(topic, number))
             consumer.assign([TopicPartition(topic, number, 0)])
             while end > 0:
                 message = consumer.poll(20)
@@ -53,3 +54,15 @@ def values(bootstrap: str, topic: str) -> list[bytes]:
     finally:
         consumer.close()
     return found
+
+
+def _end(consumer: Consumer, part: TopicPartition, seconds: float = 20.0) -> int:
+    """Where a partition ends; a broker that has just come back may not lead it yet."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return consumer.get_watermark_offsets(part, timeout=seconds)[1]
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)

@@ -100,13 +100,10 @@ class KafkaTransport:
             self._on_delivery(number, error)
 
         try:
-            while True:
-                try:
-                    self._producer.produce(topic, value, key, on_delivery=delivered)
-                    break
-                except BufferError:  # The queue is full: the spool is where records wait, so we do too.
-                    self._producer.poll(0.1)
+            self._producer.produce(topic, value, key, on_delivery=delivered)
             self._producer.poll(0)
+        except BufferError:  # The queue is full, as with a broker that is away: sent again by `flush`.
+            self._refused.append(number)
         except KafkaException as error:
             self._on_delivery(number, error.args[0])
 
@@ -146,6 +143,8 @@ def configuration(bootstrap: str) -> dict[str, Any]:
         "partitioner": PARTITIONER,
         "compression.type": "lz4",
         "linger.ms": 5,
+        # A shipper hands over far less at a time (shipper.py).
+        "queue.buffering.max.kbytes": 16_384,
         "message.timeout.ms": 0,  # Never give up: the broker may be away for days.
         "reconnect.backoff.ms": 100,
         "reconnect.backoff.max.ms": 2000,

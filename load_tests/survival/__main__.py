@@ -34,9 +34,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     options.add_argument("--situation", action="append", choices=list(TITLES), help="default: all of them")
-    options.add_argument("--kills", type=int, default=20, help="runs of ours that are killed")
+    options.add_argument("--kills", type=int, default=100, help="runs of ours that are killed")
     options.add_argument("--patience", type=float, default=60.0, help="seconds until a script is killed")
-    options.add_argument("--quick", action="store_true", help="three kills")
+    options.add_argument("--quick", action="store_true", help="15 kills")
     options.add_argument("--json", action="store_true")
     options.add_argument("--no-peers", action="store_true", help="only headstream")
     options.add_argument("--no-kafka", action="store_true")
@@ -49,7 +49,7 @@ def main() -> int:
         print(f"{name} ...", file=sys.stderr, flush=True)
         if name in WITHOUT_BROKER:
             run = WITHOUT_BROKER[name][1]
-            kills = 3 if chosen.quick else chosen.kills
+            kills = 15 if chosen.quick else chosen.kills
             table[name] = {each.name: run(python, each, kills) for each in who}
         elif not chosen.no_kafka:
             try:

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -91,6 +91,13 @@ class Script:
     @property
     def over(self) -> bool:
         return self._process is not None and self._process.poll() is not None
+
+    def last(self, seconds: float) -> Script:
+        """Wait until it is so old, or over."""
+        assert self._process is not None
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(max(0.0, self._began + seconds - time.monotonic()))
+        return self
 
     def kill(self) -> Script:
         assert self._process is not None

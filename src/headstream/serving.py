@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from headstream.capture.owner import writer_lives
+from headstream.capture.reading import spools
 from headstream.capture.settings import Settings as CaptureSettings
 from headstream.capture.shipper import ship
 from headstream.capture.transports.kafka import KafkaTransport
@@ -82,21 +84,28 @@ def relay(
 ) -> int:
     """Ship a folder of spools (None: that of the settings) to Kafka; the number not acknowledged."""
     settings = CaptureSettings.from_env(os.environ)
+    folder = root or _spool(settings)
     transport = KafkaTransport.from_settings(settings)
     _say_ready()
     try:
         shipped = ship(
-            root or _spool(settings),
+            folder,
             transport,
             watch=watch,
             stop=stop,
             timeout=timeout,
             bag_size=settings.bag_size,
+            silent_seconds=settings.silent_seconds,
         )
     finally:
         transport.close()
     if not watch:
         tell(f"shipped {shipped.events} events in {shipped.bags} bags and {shipped.documents} documents")
+        stay = sum(writer_lives(each, settings.silent_seconds) for each in spools(folder))
+        if stay:
+            tell(
+                f"{stay} spools stay for what may still come: they are being written, here or on other hosts"
+            )
     return shipped.waiting
 
 
@@ -108,7 +117,7 @@ class _Taker(threading.Thread):
         self.stop = threading.Event()
         self.failed: Exception | None = None
         self._pipeline = pipeline
-        self._bag_size = settings.bag_size
+        self._settings = settings
         self._spool = _spool(settings)
         self._archive = places.archive
 
@@ -131,7 +140,8 @@ class _Taker(threading.Thread):
             watch=watch,
             stop=stop,
             timeout=timeout,
-            bag_size=self._bag_size,
+            bag_size=self._settings.bag_size,
+            silent_seconds=self._settings.silent_seconds,
             archive=self._archive,
         )
 

@@ -14,18 +14,19 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from headstream.capture.checkpoint import START, Checkpoint, load_checkpoint
 from headstream.capture.errors import CaptureError
+from headstream.capture.header import Header
 from headstream.capture.logs import DirectoryLog
-from headstream.capture.reading import START, Checkpoint, Reader, Torn, spools
-from headstream.capture.shipper import TORN, load_checkpoint
-from headstream.capture.spool import Header
+from headstream.capture.owner import OWNER
+from headstream.capture.reading import Reader, Torn, spools
+from headstream.capture.shipper import TORN
 from headstream.errors import Unreadable
 from headstream.schemas.documents import Document
 from headstream.schemas.errors import SchemaError
 from headstream.schemas.events import Bag, Event, IterationBlock, event_count
 from headstream.schemas.values import DictValue, Instant, Json, ListValue, Reference, plain
 
-OWNER: Final = "owner"
 # What bytes that are no spool of this version can make a reader raise.
 _BROKEN: Final = (OSError, CaptureError, SchemaError, ValueError, TypeError, LookupError, struct.error)
 

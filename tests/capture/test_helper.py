@@ -166,3 +166,39 @@ def test_a_script_whose_helper_was_killed_keeps_its_spool_and_its_exit_code(spoo
     _, said = child.communicate(timeout=60)
     assert child.returncode == 0 and "headstream ship" in said and "Traceback" not in said
     assert len(spools(spool)) == 1
+
+
+MANY = """
+import os, sys
+from headstream import capture
+with capture.workflow("first"):
+    pass
+print("begun", flush=True)
+sys.stdin.readline()
+for n in range(500):
+    with capture.workflow("w"):
+        pass
+"""
+
+
+def test_a_helper_that_hangs_makes_no_script_wait(spool: Path) -> None:
+    env = {
+        **os.environ,
+        "HEADSTREAM_SPOOL": str(spool),
+        "HEADSTREAM_GIT": "off",
+        "HEADSTREAM_BOOTSTRAP": "127.0.0.1:9",
+        "HEADSTREAM_EXIT_SECONDS": "1",
+        "HEADSTREAM_SEGMENT_BYTES": "4096",
+    }
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    child = subprocess.Popen([sys.executable, "-c", MANY], env=env, text=True, **pipes)  # type: ignore[call-overload]
+    assert child.stdout.readline() == "begun\n"
+    assert _until(lambda: len(_helpers(str(spool))) == 1)
+    (helper,) = _helpers(str(spool))
+    os.kill(helper, signal.SIGSTOP)
+    try:
+        _, said = child.communicate("go\n", timeout=200)
+    finally:
+        os.kill(helper, signal.SIGKILL)
+    assert child.returncode == 0 and said.count("\n") == 1 and "headstream ship" in said, said
+    assert len(spools(spool)) == 501

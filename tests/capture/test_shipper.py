@@ -16,9 +16,10 @@ import pytest
 
 from headstream import capture
 from headstream.capture import Settings
+from headstream.capture.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from headstream.capture.logs import DirectoryLog
-from headstream.capture.reading import Checkpoint, Reader, read, spools
-from headstream.capture.shipper import Shipper, load_checkpoint, save_checkpoint, ship
+from headstream.capture.reading import Reader, read, spools
+from headstream.capture.shipper import Shipper, ship
 from headstream.capture.transports import MemoryTransport
 from headstream.schemas.events import Bag, Event, event_count
 

@@ -10,10 +10,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from headstream.capture import frames, wire
+from headstream.capture.header import new_header
 from headstream.capture.reading import read
 from headstream.capture.settings import Settings
 from headstream.capture.shipper import Shipper
-from headstream.capture.spool import Writer, new_header
+from headstream.capture.spool import Writer
 from headstream.capture.transports.memory import MemoryTransport
 from headstream.cli import app
 from headstream.errors import CommandError

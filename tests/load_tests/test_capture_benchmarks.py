@@ -17,9 +17,13 @@ QUICK = ["--quick", "--no-peers", "--json"]
 
 
 def run(module: str, *arguments: str) -> dict[str, Any]:
-    """What a benchmark prints."""
+    """What a benchmark of ours beside others prints."""
+    return run_plain(module, *QUICK, *arguments)
+
+
+def run_plain(module: str, *arguments: str) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", module, *QUICK, *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         capture_output=True,
@@ -56,7 +60,7 @@ def test_the_cost_benchmark_measures_with_a_broker(artefacts: Artefacts) -> None
 
 def test_every_captured_turn_survives_what_ends_a_script() -> None:
     table = run("load_tests.survival", "--no-kafka")
-    assert set(table) == {"end", "break", "exception", "by-hand", "os-exit", "kill", "fork"}
+    assert set(table) == {"end", "break", "exception", "by-hand", "os-exit", "kill", "moments", "fork"}
     all_distinct(table)
     assert all(row["headstream"]["records"] == row["headstream"]["distinct"] for row in table.values())
 
@@ -66,3 +70,19 @@ def test_every_captured_turn_survives_what_happens_to_a_broker(artefacts: Artefa
     table = run("load_tests.survival", *given)
     assert set(table) == {"down", "bounced", "consumer"}
     all_distinct(table)
+
+
+def test_no_outage_costs_more_memory_than_is_promised_nor_an_event_that_is_not_counted() -> None:
+    done = run_plain("load_tests.outage", "--no-kafka", "--events", "40000", "--json")
+    assert set(done["cases"]) == {"closed", "drop-oldest", "drop-newest", "block", "thread", "diskless"}
+    for case, row in done["cases"].items():
+        assert row["missing"] == 0, (case, row)
+        assert max(row["script"]["resident"], row["shipper"]["resident"]) < 30 << 20, (case, row)
+
+
+def test_a_broker_that_is_stopped_in_mid_run_costs_neither_events_nor_memory(artefacts: Artefacts) -> None:
+    row = run_plain("load_tests.outage", "--case", "stopped", "--events", "60000", "--json")["cases"][
+        "stopped"
+    ]
+    assert row["delivered"] == row["captured"] and row["lost"] == {}
+    assert max(row["script"]["resident"], row["shipper"]["resident"]) < 30 << 20, row
