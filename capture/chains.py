@@ -33,6 +33,7 @@ KINDS: Final[Mapping[int, Any]] = {
 }
 # Kind and payload of the whole frame at an offset of the segment; None if there is none.
 Fetch = Callable[[int], tuple[int, bytes] | None]
+_BEGINS_AT: Final = frames.LINK.size + frames.BEGUN_TAIL.size
 
 
 class Broken(Exception):
@@ -67,11 +68,14 @@ class Words:
 class Chain:
     """A step as far as its chain has been read."""
 
+    at: int
+    later: int  # Where in its first frame the slots begin; 0 if it has none.
     ordinal: int
     iteration: int | None
     started: int
     used: dict[Holding, None] = field(default_factory=dict)
     generated: dict[Holding, None] = field(default_factory=dict)
+    filled: bool = False  # What the slot says is among these.
 
     def hold(self, words: Words) -> None:
         held = self.used if words.direction == wire.IN else self.generated
@@ -79,6 +83,15 @@ class Chain:
 
     def scope(self, family: Family) -> Scope:
         return Scope(tuple(self.used), tuple(self.generated), family.enclosing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Later:
+    """What the slots of a step's first frame say by now; `over` if no more will come."""
+
+    said: ValuesAdded | None
+    ended: StepEnded | None
+    over: bool
 
 
 class Chains:
@@ -92,10 +105,10 @@ class Chains:
 
     def event(self, kind: int, at: int, payload: bytes) -> Event:
         """What the frame at this offset says. Broken if what it names is not there."""
-        family_at, form_at, before, numbers, rest = _taken_apart(kind, payload)
-        family = self._family(family_at)
+        link = _Link.of(kind, payload)
+        family = self._family(link.family)
         if kind == frames.BEGUN:
-            chain, words = self._begun(numbers, form_at, rest)
+            chain, words = self._begun(at, link)
             self._open[at] = chain
             return StepStarted(
                 step=family.step(chain.ordinal),
@@ -106,60 +119,80 @@ class Chains:
                 values=words.values if words is not None else (),
                 scope=Scope(enclosing=family.enclosing),
             )
-        chain = self._open.pop(before) if before in self._open else self._again(before)
+        chain = self._open.pop(link.third) if link.third in self._open else self._again(link.third)
+        self._fill(chain)
         if kind == frames.SAID:
-            said = self._words(form_at, rest)
+            said = self._words(link.form, link.rest)
             if said is None:
                 raise Broken(f"a frame at {at} says nothing")
             scope = chain.scope(family)
             chain.hold(said)
             self._open[at] = chain
-            return ValuesAdded(
-                step=family.step(chain.ordinal),
-                direction=said.direction,
-                values=said.values,
-                at=numbers[0],
-                scope=scope,
-            )
-        return self._finished(family, chain, numbers, rest)
+            return _added(family, chain, said, link.numbers[0], scope)
+        outcome, error = wire.load(link.rest) if link.rest else (FINISHED, None)
+        return _ended(family, chain, link.numbers, outcome, error)
 
-    def _finished(self, family: Family, chain: Chain, numbers: tuple[Any, ...], rest: bytes) -> StepEnded:
-        ended, cpu, peak = numbers
-        outcome, error = wire.load(rest) if rest else (FINISHED, None)
-        return StepEnded(
-            step=family.step(chain.ordinal),
-            parent=family.parent,
-            cycle=family.cycle,
-            iteration=chain.iteration,
-            started=chain.started,
-            scope=chain.scope(family),
-            context=None if family.cycle else Context(peak_memory_bytes=peak, cpu_seconds=round(cpu, 6)),
-            ended=ended,
-            outcome=outcome,
-            error=error,
-        )
+    def later(self, at: int, payload: bytes) -> Later:
+        """What the slots of the first frame of a step say by now. Broken if what they name is not there."""
+        link = _Link.of(frames.BEGUN, payload)
+        family = self._family(link.family)
+        cpu, peak, before, ended = frames.FINISH_SLOT.unpack_from(payload, link.third)
+        said = None
+        words = self._slot(payload, link.third)
+        if words is not None:
+            chain, _ = self._begun(at, link)
+            said = _added(family, chain, words[0], words[1], chain.scope(family))
+        if ended <= 0:
+            return Later(said=said, ended=None, over=ended != 0)
+        chain = self._open.pop(before) if before in self._open else self._again(before)
+        self._fill(chain, payload)
+        numbers = ended, cpu, peak
+        return Later(said=said, ended=_ended(family, chain, numbers, FINISHED, None), over=True)
 
-    def _begun(self, numbers: tuple[Any, ...], form_at: int, rest: bytes) -> tuple[Chain, Words | None]:
-        ordinal, iteration, started = numbers
-        chain = Chain(ordinal, None if iteration == frames.NO_ITERATION else iteration, started)
-        words = self._words(form_at, rest)
+    def _fill(self, chain: Chain, payload: bytes | None = None) -> None:
+        """Have in a chain what the slot of its first frame says. It says no more once another frame has."""
+        if chain.later and not chain.filled:
+            chain.filled = True
+            if payload is None:
+                _, payload = self._frame(chain.at, frames.BEGUN)
+            words = self._slot(payload, chain.later)
+            if words is not None:
+                chain.hold(words[0])
+
+    def _slot(self, payload: bytes, later: int) -> tuple[Words, int] | None:
+        """What was said in the slot, and when."""
+        length, form_at = frames.SAY_SLOT.unpack_from(payload, later + frames.FINISH_SLOT.size)
+        if not form_at:
+            return None
+        start = later + frames.SAY_BODY
+        body = payload[start : start + length]
+        (at,) = frames.SAID_TAIL.unpack_from(body)
+        words = self._words(form_at, body[frames.SAID_TAIL.size :])
+        return None if words is None else (words, at)
+
+    def _begun(self, at: int, link: _Link) -> tuple[Chain, Words | None]:
+        ordinal, iteration, started = link.numbers
+        known = None if iteration == frames.NO_ITERATION else iteration
+        chain = Chain(at, link.third, ordinal, known, started)
+        words = self._words(link.form, link.rest)
         if words is not None:
             chain.hold(words)
         return chain, words
 
     def _again(self, at: int) -> Chain:
         """The chain up to a frame that was read by somebody else, back to its beginning and forth again."""
-        said: list[tuple[int, bytes]] = []
+        said: list[_Link] = []
         while True:
             kind, payload = self._frame(at, *KINDS)
-            _, form_at, before, numbers, rest = _taken_apart(kind, payload)
+            link = _Link.of(kind, payload)
             if kind == frames.BEGUN:
                 break
-            said.append((form_at, rest))
-            at = before
-        chain, _ = self._begun(numbers, form_at, rest)
-        for form_at, rest in reversed(said):
-            words = self._words(form_at, rest)
+            said.append(link)
+            at = link.third
+        chain, _ = self._begun(at, link)
+        self._fill(chain)
+        for link in reversed(said):
+            words = self._words(link.form, link.rest)
             if words is not None:
                 chain.hold(words)
         return chain
@@ -203,12 +236,60 @@ class Chains:
         return found
 
 
-def _taken_apart(kind: int, payload: bytes) -> tuple[int, int, int, tuple[Any, ...], bytes]:
-    """Family, form and frame before, the numbers of this kind, and what follows them."""
-    tail = KINDS[kind]
-    family_at, form_at, before = frames.LINK.unpack_from(payload)
-    numbers = tail.unpack_from(payload, frames.LINK.size)
-    return family_at, form_at, before, numbers, payload[frames.LINK.size + tail.size :]
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """A frame of a chain, taken apart."""
+
+    family: int
+    form: int
+    third: int  # The frame before, or where the slots begin.
+    numbers: tuple[Any, ...]
+    rest: bytes
+
+    @classmethod
+    def of(cls, kind: int, payload: bytes) -> _Link:
+        tail = KINDS[kind]
+        family, form, third = frames.LINK.unpack_from(payload)
+        numbers = tail.unpack_from(payload, frames.LINK.size)
+        end = third if kind == frames.BEGUN and third else len(payload)
+        return cls(family, form, third, numbers, payload[frames.LINK.size + tail.size : end])
+
+
+def checked(kind: int, payload: bytes) -> bytes:
+    """What of a payload the checksum covers: slots are filled later."""
+    if kind != frames.BEGUN or len(payload) < _BEGINS_AT:
+        return payload
+    _, _, later = frames.LINK.unpack_from(payload)
+    return payload[:later] if later else payload
+
+
+def has_slots(payload: bytes) -> bool:
+    """Tell whether the first frame of a step has slots."""
+    return bool(frames.LINK.unpack_from(payload)[2])
+
+
+def _added(family: Family, chain: Chain, words: Words, at: int, scope: Scope) -> ValuesAdded:
+    return ValuesAdded(
+        step=family.step(chain.ordinal), direction=words.direction, values=words.values, at=at, scope=scope
+    )
+
+
+def _ended(
+    family: Family, chain: Chain, numbers: tuple[Any, ...], outcome: str, error: str | None
+) -> StepEnded:
+    ended, cpu, peak = numbers
+    return StepEnded(
+        step=family.step(chain.ordinal),
+        parent=family.parent,
+        cycle=family.cycle,
+        iteration=chain.iteration,
+        started=chain.started,
+        scope=chain.scope(family),
+        context=None if family.cycle else Context(peak_memory_bytes=peak, cpu_seconds=round(cpu, 6)),
+        ended=ended,
+        outcome=outcome,
+        error=error,
+    )
 
 
 def unpacked(letters: str, body: bytes) -> list[bool | int | float | str]:

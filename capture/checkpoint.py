@@ -13,8 +13,9 @@ CHECKPOINT: Final = "checkpoint.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenRows:
-    """A run of rows that may still grow, and how many of them have been told."""
+class Growing:
+    """A frame that may still be filled in place, by its payload: how many of its rows have been told,
+    or of a step whether what its slot says has."""
 
     segment: int
     at: int
@@ -27,23 +28,28 @@ class Checkpoint:
 
     segment: int = -1
     offset: int = 0
-    rows: tuple[OpenRows, ...] = ()
+    growing: tuple[Growing, ...] = ()
     sequence: int = 0
     done: bool = False
 
+    @property
+    def needed(self) -> frozenset[int]:
+        """The segments up to here that a reader which goes on from here still has to read."""
+        return frozenset((self.segment, *(each.segment for each in self.growing)))
+
     def dump(self) -> str:
-        rows = [[r.segment, r.at, r.told] for r in self.rows]
-        return json.dumps([self.segment, self.offset, rows, self.sequence, self.done])
+        growing = [[each.segment, each.at, each.told] for each in self.growing]
+        return json.dumps([self.segment, self.offset, growing, self.sequence, self.done])
 
     @classmethod
     def load(cls, text: str) -> Checkpoint:
         """Read what `dump` wrote; ValueError if it is anything else."""
         try:
-            segment, offset, rows, sequence, done = json.loads(text)
-            opened = tuple(OpenRows(segment=s, at=at, told=told) for s, at, told in rows)
+            segment, offset, growing, sequence, done = json.loads(text)
+            opened = tuple(Growing(segment=s, at=at, told=told) for s, at, told in growing)
         except TypeError as error:
             raise ValueError(f"no checkpoint: {error}") from error
-        return cls(segment=segment, offset=offset, rows=opened, sequence=sequence, done=done)
+        return cls(segment=segment, offset=offset, growing=opened, sequence=sequence, done=done)
 
 
 START: Final = Checkpoint()

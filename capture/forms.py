@@ -93,12 +93,13 @@ Forms = dict[tuple[str, ...], Form]
 class Plan:
     """What steps of one transformation say; shared by all of them in one process."""
 
-    __slots__ = ("_planned", "generated", "used")
+    __slots__ = ("_planned", "generated", "room", "used")
 
     def __init__(self, planned: Transformation | None) -> None:
         self._planned = planned
         self.used: Forms = {}  # By names: the form of the last time.
         self.generated: Forms = {}
+        self.room = 0  # Bytes of what a step of this name mostly says first.
 
     def form(self, direction: str, given: Mapping[str, Any]) -> Form | None:
         """The form for values of these names and types; None if they have to be spelt out."""

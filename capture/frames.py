@@ -23,9 +23,18 @@ never leaves its segment: whoever goes on in the next one says it by an EVENT (c
 
     FAMILY   = JSON [transformation, parent, prefix, suffix, is a turn, enclosing steps]
     FORM     = JSON [direction, names of attributes, a letter each: b bool, q int, d float, s str]
-    BEGUN    = family u32 | form u32 | 0 u32 | ordinal i64 | iteration i64 (least: none) | started i64 | cells
+    BEGUN    = family u32 | form u32 | later u32 | ordinal i64 | iteration i64 (least: none) | started i64
+               | cells | slots
     SAID     = family u32 | form u32 | before u32 | at i64 | cells
     FINISHED = family u32 | 0 u32 | before u32 | ended i64 | processor seconds f64 | peak bytes i64
+
+`later` is where in the payload of BEGUN its slots begin, which are filled when the step goes on: in
+place, so without a frame. The crc covers what stands before them. What is said first, before any
+SAID, may go into the one slot, the end into the other if it is FINISHED by itself; the last field of
+each is written last and vouches for the rest.
+
+    processor seconds f64 | peak bytes i64 | before u32 | 4 zeros | ended i64 (0: open, -1: told elsewhere)
+    | length u32 | form u32 | the bytes of a SAID behind its links, with room for some
 
 Without a form, what follows is JSON: of values [direction, values, what is held because of them] as in
 wire.py, of an end [outcome, error]; nothing at all says no value, or FINISHED.
@@ -54,6 +63,7 @@ FINISHED: Final = 11
 
 FRAME: Final = struct.Struct("<IIB3x")
 LENGTH: Final = struct.Struct("<I")
+KIND: Final = 8
 REST: Final = struct.Struct("<IB3x")
 ROWS_HEAD: Final = struct.Struct("<III")
 ROWS_SEALED: Final = 12
@@ -63,6 +73,10 @@ LINK: Final = struct.Struct("<III")
 BEGUN_TAIL: Final = struct.Struct("<qqq")
 SAID_TAIL: Final = struct.Struct("<q")
 FINISHED_TAIL: Final = struct.Struct("<qdq")
+FINISH_SLOT: Final = struct.Struct("<dqI4xq")
+FINISH_ENDED: Final = 24
+SAY_SLOT: Final = struct.Struct("<II")
+SAY_BODY: Final = FINISH_SLOT.size + SAY_SLOT.size
 NO_ITERATION: Final = -(2**63)
 
 OPEN: Final = struct.Struct("<qqq")

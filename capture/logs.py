@@ -62,10 +62,11 @@ class DirectoryLog:
     def alive(self) -> bool:
         return writer_lives(self.directory, self._silent)
 
-    def forget(self, before: int) -> None:
-        """Close the files of segments that have been read."""
-        for number in [n for n in self._handles if n < before]:
-            self._let_go(self._handles.pop(number))
+    def forget(self, number: int) -> None:
+        """Close the file of a segment that has been read."""
+        handle = self._handles.pop(number, None)
+        if handle is not None:
+            self._let_go(handle)
 
     def close(self) -> None:
         while self._handles:

@@ -12,14 +12,16 @@ frame that was torn by a crash is set aside (`torn`), and everything else is rea
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from headstream.capture import frames, records, wire
-from headstream.capture.chains import KINDS, Broken, Chains
-from headstream.capture.checkpoint import START, Checkpoint, OpenRows
+from headstream.capture.chains import KINDS, Broken, Chains, checked, has_slots
+from headstream.capture.checkpoint import START, Checkpoint, Growing
 from headstream.capture.errors import SpoolUnusable
 from headstream.capture.frames import Row
 from headstream.capture.header import Header
@@ -64,23 +66,24 @@ class Reader:
         self.torn: list[Torn] = []
         self._segment = start.segment
         self._offset = start.offset
-        self._rows = {(r.segment, r.at): r.told for r in start.rows}
+        # Frames that may still be filled, by segment and payload, and how much of them has been told.
+        self._growing = {(each.segment, each.at): each.told for each in start.growing}
         self._sequence = start.sequence
         self._done = start.done
         self._events: list[Event] = []
         self._weight = 0
         self._size = 0
         self._window: tuple[int, int, bytes] = (-1, 0, b"")
-        self._chains: tuple[int, Chains] | None = None  # Those of one segment.
+        self._chains: dict[int, Chains] = {}  # By segment.
         self._metas: dict[tuple[int, int], tuple[Any, int, int, int]] = {}
 
     @property
     def checkpoint(self) -> Checkpoint:
-        rows = (OpenRows(segment=s, at=at, told=told) for (s, at), told in sorted(self._rows.items()))
+        growing = (Growing(segment=s, at=at, told=t) for (s, at), t in sorted(self._growing.items()))
         return Checkpoint(
             segment=self._segment,
             offset=self._offset,
-            rows=tuple(rows),
+            growing=tuple(growing),
             sequence=self._sequence,
             done=self._done,
         )
@@ -93,12 +96,12 @@ class Reader:
             yield found
             if count >= limit:
                 return
-        if not alive and not self._done and not self._rows:
+        if not alive and not self._done and not self._growing:
             self._done = True
 
     def _contents(self, alive: bool) -> Iterator[Item]:
-        for key in sorted(self._rows):
-            yield from self._told(key, alive)
+        for key in sorted(self._growing):
+            yield from self._grown(key, alive)
         while (frame := self._next_frame(alive)) is not None:
             kind, at, payload, size = frame
             if kind == frames.DOCUMENT:
@@ -110,35 +113,86 @@ class Reader:
                 continue
             self._offset += size
             if kind in KINDS:
-                yield from self._chained(kind, at - frames.FRAME.size, payload)
+                yield from self._chained(kind, at, payload, alive)
             elif kind == frames.EVENT:
                 yield from self._take(records.event_from(wire.load(payload)), 1, len(payload))
             elif kind == frames.ROWS:
                 key = (self._segment, at)
-                self._rows[key] = 0
+                self._growing[key] = 0
                 yield from self._told(key, alive)
         yield from self._flush()
 
-    def _chained(self, kind: int, at: int, payload: bytes) -> Iterator[Item]:
-        """The event of a frame of a chain."""
-        if self._chains is None or self._chains[0] != self._segment:
-            self._chains = self._segment, Chains(self._fetch)
+    def _chained(self, kind: int, at: int, payload: bytes, alive: bool) -> Iterator[Item]:
+        """The event of a frame of a chain, and what its slots say by now."""
+        key = self._segment, at
         try:
-            event = self._chains[1].event(kind, at, payload)
+            event = self._chains_of(self._segment).event(kind, at - frames.FRAME.size, payload)
         except Broken:
-            self.torn.append(Torn(segment=self._segment, offset=at, data=payload[:_TORN_BYTES]))
+            self._broken(key, payload)
             return
+        slots = kind == frames.BEGUN and has_slots(payload)
+        if slots:
+            self._growing[key] = 0
         yield from self._take(event, 1, len(payload))
+        if slots:
+            yield from self._slots(key, payload, alive)
 
-    def _fetch(self, at: int) -> tuple[int, bytes] | None:
-        """Kind and payload of an earlier frame of the current segment."""
-        head = self.log.read(self._segment, at, frames.FRAME.size)
+    def _grown(self, key: tuple[int, int], alive: bool) -> Iterator[Item]:
+        """What has been filled in since the last time."""
+        segment, at = key
+        kind = self.log.read(segment, at - frames.FRAME.size + frames.KIND, 1)
+        if not kind:
+            if self.log.gone(segment):
+                del self._growing[key]
+        elif kind[0] == frames.ROWS:
+            yield from self._told(key, alive)
+        else:
+            found = self._fetch(segment, at - frames.FRAME.size)
+            yield from self._slots(key, b"" if found is None else found[1], alive)
+
+    def _slots(self, key: tuple[int, int], payload: bytes, alive: bool) -> Iterator[Item]:
+        """What the slots of the first frame of a step say that has not been told."""
+        told = self._growing[key]
+        try:
+            later = self._chains_of(key[0]).later(key[1] - frames.FRAME.size, payload)
+        except (Broken, struct.error):
+            del self._growing[key]
+            self._broken(key, payload)
+            return
+        if later.over or not alive:
+            del self._growing[key]
+        elif later.said is not None:
+            self._growing[key] = 1
+        if later.said is not None and not told:
+            if later.ended is not None:  # Told together: a checkpoint between them would say that both are.
+                self._events.append(later.said)
+                self._weight += 1
+            else:
+                yield from self._take(later.said, 1)
+        if later.ended is not None:
+            yield from self._take(later.ended, 1)
+
+    def _broken(self, key: tuple[int, int], payload: bytes) -> None:
+        at = key[1] - frames.FRAME.size
+        self.torn.append(Torn(segment=key[0], offset=at, data=payload[:_TORN_BYTES]))
+
+    def _chains_of(self, segment: int) -> Chains:
+        found = self._chains.get(segment)
+        if found is None:
+            kept = {number for number, _ in self._growing}
+            self._chains = {number: chains for number, chains in self._chains.items() if number in kept}
+            found = self._chains[segment] = Chains(partial(self._fetch, segment))
+        return found
+
+    def _fetch(self, segment: int, at: int) -> tuple[int, bytes] | None:
+        """Kind and payload of an earlier frame of a segment."""
+        head = self.log.read(segment, at, frames.FRAME.size)
         if len(head) < frames.FRAME.size:
             return None
         length, crc, kind = frames.FRAME.unpack(head)
         if not frames.FRAME.size <= length <= frames.MAX_LENGTH:
             return None
-        payload = self.log.read(self._segment, at + frames.FRAME.size, length - frames.FRAME.size)
+        payload = self.log.read(segment, at + frames.FRAME.size, length - frames.FRAME.size)
         return (kind, payload) if _whole(kind, crc, payload) else None
 
     def _take(self, event: Event, weight: int, size: int = 0) -> Iterator[Item]:
@@ -252,14 +306,10 @@ class Reader:
 
     def _told(self, key: tuple[int, int], alive: bool) -> Iterator[Item]:
         """Tell the rows of one run that have ended since the last time."""
-        if not self.log.read(key[0], key[1], 1):
-            if self.log.gone(key[0]):
-                del self._rows[key]
-            return
         meta, start, size, capacity = self._meta(key)
         columns = meta[5]
         most = self.bag_size * ROWS_PER_EVENT
-        told = self._rows[key]
+        told = self._growing[key]
         sealed = bool(self.log.read(key[0], key[1] + frames.ROWS_SEALED, 1).strip(b"\0"))
         data = self.log.read(key[0], start + told * size, (capacity - told) * size)
         first = told
@@ -274,7 +324,7 @@ class Reader:
             if not row.closed:
                 yield from self._tell(key, told - 1, finished, meta)
                 finished = []
-                self._rows[key] = told
+                self._growing[key] = told
                 # Told together: a checkpoint between them would say that both are told.
                 *before, last = open_row(meta, row)
                 self._events.extend(before)
@@ -292,10 +342,10 @@ class Reader:
         self, key: tuple[int, int], told: int, rows: list[Row], meta: Any, over: bool = False
     ) -> Iterator[Item]:
         if over:
-            del self._rows[key]
+            del self._growing[key]
             self._metas.pop(key, None)
         else:
-            self._rows[key] = told
+            self._growing[key] = told
         blocks_ = blocks(meta, rows)
         for block in blocks_[:-1]:
             # Blocks of one stretch of rows share its checkpoint, so they stay in one bag.
@@ -317,7 +367,7 @@ class Reader:
 def _whole(kind: int, crc: int, payload: bytes) -> bool:
     if kind == frames.ROWS:
         return crc == frames.crc(kind, payload[: frames.ROWS_HEAD.size], payload[frames.ROWS_META :])
-    return crc == frames.crc(kind, payload)
+    return crc == frames.crc(kind, checked(kind, payload))
 
 
 def _block_weight(block: IterationBlock) -> int:

@@ -182,11 +182,12 @@ def drop(directory: Path, number: int, shipped: Checkpoint) -> Lost | None:
 
 
 def lost_with(data: mmap.mmap, number: int, shipped: Checkpoint) -> Lost | None:
-    """What of a segment is not shipped; None if it must stay, for a row or a document that it holds.
+    """What of a segment is not shipped; None if it must stay, for what it holds.
 
-    Documents stay because every later event needs them, rows as long as turns may be written there.
+    Documents stay because every later event needs them, rows as long as turns may be written there,
+    and the first frames of steps as long as those may end there.
     """
-    told = {rows.at: rows.told for rows in shipped.rows if rows.segment == number}
+    told = {each.at: each.told for each in shipped.growing if each.segment == number}
     events = at = 0
     while at + frames.FRAME.size <= len(data):
         length, _, kind = frames.FRAME.unpack_from(data, at)
@@ -203,8 +204,25 @@ def lost_with(data: mmap.mmap, number: int, shipped: Checkpoint) -> Lost | None:
             if left is None:
                 return None
             events += 2 * left  # Its start and its end.
+        if kind == frames.BEGUN and (not done or payload in told):
+            more = _slots_left(data, payload, told.get(payload, 0))
+            if more is None:
+                return None
+            events += more
         at += frames.frame_size(length - frames.FRAME.size)
     return Lost(events, len(data))
+
+
+def _slots_left(data: mmap.mmap, payload: int, told: int) -> int | None:
+    """The events in the slots of a step's first frame; None if a further one may be written."""
+    _, _, later = frames.LINK.unpack_from(data, payload)
+    if not later:
+        return 0
+    (ended,) = frames.TIME.unpack_from(data, payload + later + frames.FINISH_ENDED)
+    if not ended:
+        return None
+    _, form = frames.SAY_SLOT.unpack_from(data, payload + later + frames.FINISH_SLOT.size)
+    return int(form != 0 and not told) + int(ended > 0)
 
 
 def _turns_left(data: mmap.mmap, payload: int, told: int) -> int | None:

@@ -100,7 +100,7 @@ class DirectoryShipment(Shipment):
         self._archive = manner.archive
         self._log = DirectoryLog(directory, claim=True, silent_seconds=manner.silent_seconds)
         start = load_checkpoint(directory)
-        self._deleted = -1
+        self._needed: frozenset[int] = frozenset()  # Segments that were, when we last looked.
         super().__init__(Reader(self._log, start, manner.bag_size), start)
 
     @classmethod
@@ -142,13 +142,14 @@ class DirectoryShipment(Shipment):
 
     def _drop_segments(self) -> None:
         """Close, and unless they are to be kept delete, segments that have been read to their end."""
-        before = min([self.kept.segment, *(rows.segment for rows in self.kept.rows)])
-        if before > self._deleted + 1:
-            self._log.forget(before)
-            for number in self._log.numbers() if not self._keep else ():
-                if number < before:
-                    (self.directory / f"{number:06d}.seg").unlink(missing_ok=True)
-            self._deleted = before - 1
+        needed = self.kept.needed
+        if needed != self._needed:
+            self._needed = needed
+            for number in self._log.numbers():
+                if number < self.kept.segment and number not in needed:
+                    self._log.forget(number)
+                    if not self._keep:
+                        (self.directory / f"{number:06d}.seg").unlink(missing_ok=True)
 
 
 class MemoryShipment(Shipment):
@@ -160,8 +161,8 @@ class MemoryShipment(Shipment):
 
     def acknowledged(self) -> bool:
         done = super().acknowledged()
-        before = min([self.kept.segment, *(rows.segment for rows in self.kept.rows)])
-        self._writer.forget(self.kept.segment if done else before - 1)
+        needed = frozenset() if done else self.kept.needed
+        self._writer.forget(lambda number: number <= self.kept.segment and number not in needed)
         return done
 
 

@@ -61,6 +61,10 @@ class Linked(Protocol):
     family: Family
     segment: object
     before: int
+    data: mmap.mmap
+    slots: int
+    room: int
+    epoch: object
 
 
 class Writer:
@@ -126,14 +130,18 @@ class Writer:
                 self.append(*self._deferred.pop(0))
         return written
 
-    def link(self, kind: int, step: Linked, form: Form | None, body: bytes) -> bool:
+    def link(self, kind: int, step: Linked, form: Form | None, body: bytes, room: int | None = None) -> bool:
         """Write the next frame of the chain of a step (frames.py), as durable as `append`.
 
-        False: it was not written, as the chain would leave its segment or another frame is being
+        With `room` the frame of a step that begins gets slots, of which the one for values has so many
+        bytes. False: it was not written, as the chain would leave its segment or another frame is being
         written by this very thread. It has to be said by an event then.
         """
         family = step.family
         length = _LINKED + len(body)
+        later = length - _HEAD
+        if room is not None:
+            length += frames.SAY_BODY + room
         size = (length + 7) & ~7
         with self._lock:
             segment = self._segment
@@ -154,12 +162,16 @@ class Writer:
                         return False
                     segment = self._segment
                 at, data = self._position, self._data
-                payload = _put_link(family.at, 0 if form is None else form.at, step.before) + body
-                data[at + _HEAD : at + length] = payload
+                form_at, third = 0 if form is None else form.at, step.before if room is None else later
+                payload = _put_link(family.at, form_at, third) + body
+                start = at + _HEAD
+                data[start : start + len(payload)] = payload
                 _put_rest(data, at + 4, _crc(payload, kind), kind)
                 _put_length(data, at, length)
                 self._position = at + size
                 step.segment, step.before = segment, at
+                if room is not None:
+                    step.data, step.slots, step.room, step.epoch = data, start + later, room, family.epoch
             except BaseException:
                 self._unsure = True
                 raise
@@ -216,10 +228,10 @@ class Writer:
                     return segment
         return None
 
-    def forget(self, number: int) -> None:
-        """Free memory segments up to this one: they have been shipped."""
+    def forget(self, shipped: Callable[[int], bool]) -> None:
+        """Free memory segments that have been shipped."""
         with self._lock:
-            self._free([s for s in self.in_memory() if s.number <= number])
+            self._free([s for s in self.in_memory() if shipped(s.number)])
 
     def _append(self, kind: int, payload: bytes) -> bool:
         length = len(payload) + _HEAD
@@ -302,6 +314,8 @@ class Writer:
         while segment.data[self._position : self._position + 4] != b"\0\0\0\0":
             (length,) = frames.LENGTH.unpack_from(segment.data, self._position)
             self._position += frames.frame_size(length - frames.FRAME.size)
+        # Rows and slots begin as zeros, and half a frame may lie here.
+        segment.data[self._position : segment.size] = bytes(segment.size - self._position)
 
     def _next_segment(self, size: int) -> Segment | None:
         if time.monotonic() < self._look_at:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
+from mmap import mmap
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeGuard, TypeVar
 
@@ -18,7 +19,20 @@ from headstream.capture.clock import OFFSET, monotonic, now
 from headstream.capture.errors import LOSSES, swallow
 from headstream.capture.families import Family
 from headstream.capture.forms import Form
-from headstream.capture.frames import BEGUN, BEGUN_TAIL, FINISHED_TAIL, NO_ITERATION, SAID, SAID_TAIL
+from headstream.capture.frames import (
+    BEGUN,
+    BEGUN_TAIL,
+    FINISH_ENDED,
+    FINISH_SLOT,
+    FINISHED_TAIL,
+    MOVED,
+    NO_ITERATION,
+    SAID,
+    SAID_TAIL,
+    SAY_BODY,
+    SAY_SLOT,
+    TIME,
+)
 from headstream.capture.frames import FINISHED as FINISHED_FRAME
 from headstream.capture.recorder import Recorder, Spelt, spelt
 from headstream.capture.references import Catalogue
@@ -179,9 +193,13 @@ class Step(Opener):
         "_state",
         "_used",
         "before",
+        "data",
+        "epoch",
         "family",
         "person",
+        "room",
         "segment",
+        "slots",
         "started",
     )
 
@@ -190,6 +208,10 @@ class Step(Opener):
     started: int | None
     segment: object  # Where its chain lies; None while, or since, there is none.
     before: int  # The last frame of its chain.
+    data: mmap  # Where its first frame lies,
+    slots: int  # at which offset that has slots (0: none),
+    room: int  # how many bytes the slot for values has as long as it is free,
+    epoch: object  # and with which enclosing steps.
     _ordinal: int
     _state: int
     _process: object
@@ -218,7 +240,7 @@ class Step(Opener):
         self._used = self._generated = None
         self.segment = None
         self._process = family.process
-        self.before = 0
+        self.before = self.slots = self.room = 0
 
     @property
     def name(self) -> str:
@@ -297,7 +319,7 @@ class Step(Opener):
                 form = self.family.plan.generated.get(tuple(values))
                 if form is not None:
                     body = form.said((monotonic() + OFFSET) // 1000, *values.values())
-                    if body is not None and writer.link(SAID, self, form, body):
+                    if body is not None and (self._fill(form, body) or writer.link(SAID, self, form, body)):
                         if self._generated is None:
                             self._generated = {form: None}
                         else:
@@ -349,7 +371,7 @@ class Step(Opener):
                 body = BEGUN_TAIL.pack(ordinal, iteration, started)
             elif (form := family.plan.used.get(tuple(given))) is not None:
                 body = form.begun(ordinal, iteration, started, *given.values())
-            if body is not None and writer.link(BEGUN, self, form, body):
+            if body is not None and writer.link(BEGUN, self, form, body, family.plan.room):
                 if form is not None:
                     self._used = {form: None}
                 return
@@ -376,11 +398,34 @@ class Step(Opener):
 
     def _write_said(self, direction: str, said: Said, given: Mapping[str, Any]) -> None:
         at = now()
+        self.room = 0
         if self.segment is None or not self._link(SAID, said, at):
             self.segment = None  # What follows cannot know this by the chain.
             values = self._words(direction, said, given)
             self.recorder.write(f'["V",{self.ref},"{direction}",[{values}],{at},{self._scope()}]')
         self._hold(direction, said.held)
+
+    def _fill(self, form: Form, body: bytes) -> bool:
+        """Put what is said first into the slot of the step's first frame; False if it cannot go there."""
+        room, self.room = self.room, 0  # Nothing can come between these two: there is no call.
+        recorder, size = self.recorder, len(body)
+        if size > room or form.segment is not self.segment or not self._in_place(recorder):
+            if self.before and size > room:
+                self.family.plan.room = max(self.family.plan.room, min(_MOST_ROOM, (size + 15) & ~7))
+            return False
+        at = self.slots + SAY_BODY
+        self.data[at : at + size] = body
+        _put_say(self.data, at - SAY_SLOT.size, size, form.at)
+        return True
+
+    def _in_place(self, recorder: Recorder) -> bool:
+        """Tell whether the slots of the first frame can still say what is so now."""
+        return (
+            self.slots != 0
+            and self.epoch is recorder.epoch
+            and self._process is recorder.process
+            and not recorder.closed
+        )
 
     def _say_now(self, direction: str, given: Mapping[str, Any]) -> Said:
         """Values but for those that only an accelerator knows."""
@@ -403,7 +448,8 @@ class Step(Opener):
         else:
             body = (said.form.begun if kind == BEGUN else said.form.said)(*numbers, *said.values)
         writer = recorder.open_writer or recorder.writer
-        return body is not None and writer.link(kind, self, said.form, body)
+        room = self.family.plan.room if kind == BEGUN else None
+        return body is not None and writer.link(kind, self, said.form, body, room)
 
     def _words(self, direction: str, said: Said, given: Mapping[str, Any] | None) -> str:
         """The values of a record of their own, where the chain cannot go on."""
@@ -447,8 +493,12 @@ class Step(Opener):
             if ended >= USAGE.until:
                 USAGE.ask(ended)
             cpu, peak = USAGE.cpu - self._cpu, USAGE.peak
-        if not writer.link(FINISHED_FRAME, self, None, FINISHED_TAIL.pack(ended, cpu, peak)):
+        if self.segment is not None and self._in_place(recorder):
+            _put_finish(self.data, self.slots, cpu, peak, self.before, ended)
+        elif not writer.link(FINISHED_FRAME, self, None, FINISHED_TAIL.pack(ended, cpu, peak)):
             return False
+        else:
+            self._elsewhere()
         self._state = ENDED
         self._ended, self._outcome, self._error = ended, FINISHED, None
         return True
@@ -480,12 +530,20 @@ class Step(Opener):
             if outcome != FINISHED or error is not None:
                 said = Said((), text=text([outcome, error]).encode())
             if self._link(FINISHED_FRAME, said, ended, *spent):
+                self._elsewhere()
                 return
         context = "null" if self.family.cycle else USAGE.since(self._cpu, ended)
         why = "null" if error is None else quote(error)
         self.recorder.write(
             f'["E",{self._head()},[],{self._scope()},{context},{ended},{quote(outcome)},{why},null]'
         )
+        self._elsewhere()
+
+    def _elsewhere(self) -> None:
+        """The end has been told by a frame: readers need not wait for it in the first one."""
+        if self.slots and self._process is self.recorder.process:
+            _put_time(self.data, self.slots + FINISH_ENDED, MOVED)
+            self.slots = 0
 
     def _explain(self, error: str) -> None:
         """Say the error of an end that was written without it: the same facts, and one more."""
@@ -551,6 +609,10 @@ class Said(NamedTuple):
 
 
 _NOTHING: Final = Said(())
+_MOST_ROOM: Final = 256
+_put_say: Final = SAY_SLOT.pack_into
+_put_finish: Final = FINISH_SLOT.pack_into
+_put_time: Final = TIME.pack_into
 _TAILS: Final = {BEGUN: BEGUN_TAIL, SAID: SAID_TAIL, FINISHED_FRAME: FINISHED_TAIL}
 _UNKNOWN: Final = (0.0, 0)
 
