@@ -40,13 +40,18 @@ def encode_bag(bag: Bag) -> bytes:
 def decode_bag(data: bytes) -> Bag:
     """Read a bag; MalformedMessage, UnknownFraming or UnknownSchema say why it cannot be."""
     record = _decode("bag", data)
+    try:
+        events = tuple(event_from_record(name, body) for name, body in record["events"])
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        # Whole by its schema, and yet nothing that a client of ours writes: an integer without digits.
+        raise MalformedMessage(f"an event of the bag says what no event can: {error}") from error
     return Bag(
         workflow=record["workflow"],
         execution=record["execution"],
         definition=record["definition"],
         producer=record["producer"],
         sequence=record["sequence"],
-        events=tuple(event_from_record(name, body) for name, body in record["events"]),
+        events=events,
     )
 
 

@@ -88,8 +88,14 @@ def content(document: Document) -> Definition | Store | Person | DomainData:
         return DomainData(name=document.name, ntriples=document.body)
     try:
         body: Any = json.loads(document.body)
+        return _content(document, body)
     except ValueError as error:
         raise InvalidDefinition(f"{document.kind} {document.name!r} is not JSON: {error}") from error
+    except RecursionError as error:
+        raise InvalidDefinition(f"{document.kind} {document.name!r} is nested too deeply") from error
+
+
+def _content(document: Document, body: Any) -> Definition | Store | Person:
     match document.kind:
         case "definition":
             return parse_definition(body)

@@ -75,8 +75,8 @@ def work(settings: Settings, stop: threading.Event, metrics: Metrics | None = No
     source.revoked = sink.revoked
     source.has_joined = partial(_ready, settings.ready_file)
     if settings.metrics_port is not None:
-        ready = lambda: source.joined and not stop.is_set()  # noqa: E731
-        serve(metrics, settings.metrics_host, settings.metrics_port, ready)
+        unready = partial(_unready, source, sink, stop)
+        serve(metrics, settings.metrics_host, settings.metrics_port, unready)
     log.info("starting", extra={"topic": settings.topics.identified, "group": settings.group})
     try:
         sink.run()
@@ -86,6 +86,13 @@ def work(settings: Settings, stop: threading.Event, metrics: Metrics | None = No
         if settings.ready_file:
             settings.ready_file.unlink(missing_ok=True)
     log.info("ended")
+
+
+def _unready(source: KafkaSource, sink: Sink, stop: threading.Event) -> str | None:
+    """Why messages do not get into the store just now, as far as it is ours to say."""
+    if sink.blocked:
+        return "the dead-letter topic cannot be written, so nothing more is committed until it can"
+    return "the worker is told to stop" if stop.is_set() else None if source.joined else "no partitions yet"
 
 
 def _ready(file: Path | None) -> None:

@@ -140,6 +140,7 @@ def write_identified(
     metrics: Metrics | None = None,
     limits: Limits | None = None,
     renderer: Renderer | None = None,
+    attempt: int = 1,
 ) -> Delivered:
     """Write identified facts now, in requests of `limits.triples`, and return what became of them.
 
@@ -151,7 +152,7 @@ def write_identified(
     total, batch = Delivered(modified=0), Batch()
     at = int(time.time() * 1e6)
     for identified in identifieds:
-        entry, letters = render_entry(embedded_entry(identified), renderer, at)
+        entry, letters = render_entry(embedded_entry(identified, attempt), renderer, at)
         batch = batch.add(identified.origin, 0.0, entry=entry, letters=letters)
         if batch.full(limits):
             total += _delivered(batch, store, dead_letters, metrics)
@@ -161,13 +162,14 @@ def write_identified(
     return total
 
 
-def embedded_entry(identified: Identified) -> Entry:
+def embedded_entry(identified: Identified, attempt: int = 1) -> Entry:
     """Return the entry of facts that came over no topic: their origin is where their bag lies."""
     return Entry(
         origin=identified.origin,
         key=run_key(identified.workflow, identified.execution),
         identified=identified,
         ntriples=b"",
+        attempt=attempt,
     )
 
 

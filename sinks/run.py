@@ -62,6 +62,7 @@ class Sink:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.metrics = metrics or Metrics()
+        self.blocked = False  # The dead-letter topic cannot be written.
         self._source = source
         self._limits = limits or Limits()
         self._renderer = Renderer(base)
@@ -75,7 +76,7 @@ class Sink:
         self._writing: _Writing | None = None
         patience = Patience(wait=stop.wait, failed=self._failed, schedule=schedule or Schedule())
         self._store = PatientStore(store, patience)
-        self._dead_letters = PatientDeadLetters(dead_letters, patience)
+        self._dead_letters = PatientDeadLetters(dead_letters, patience, self._blocked)
 
     def run(self) -> None:
         """Work until told to stop, then write and commit what was read, as far as time allows."""
@@ -196,6 +197,10 @@ class Sink:
             for partition, messages in self._source.lag().items():
                 self.metrics.lag.labels(partition=str(partition)).set(messages)
 
+    def _blocked(self, blocked: bool) -> None:
+        self.blocked = blocked
+        self.metrics.blocked.set(blocked)
+
     def _failed(self, error: Unavailable, delay: float) -> None:
         self.metrics.retries.labels(reason=error.reason).inc()
         log.warning("tried in vain", extra={"error": str(error), "again_in_seconds": round(delay, 2)})
@@ -227,9 +232,18 @@ class PatientDeadLetters:
 
     dead_letters: DeadLetters
     patience: Patience
+    blocked: Callable[[bool], None] = lambda blocked: None
 
     def put(self, letters: Sequence[DeadLetter]) -> None:
-        self.patience.persist(partial(self.dead_letters.put, letters))
+        self.patience.persist(partial(self._try, letters))
+        self.blocked(False)
+
+    def _try(self, letters: Sequence[DeadLetter]) -> None:
+        try:
+            self.dead_letters.put(letters)
+        except Unavailable:
+            self.blocked(True)
+            raise
 
     def close(self) -> None:
         self.dead_letters.close()

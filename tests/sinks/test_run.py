@@ -336,7 +336,7 @@ def test_metrics_are_shown_and_a_port_in_use_costs_nothing_else() -> None:
 
     metrics = Metrics()
     metrics.freshness.observe([0.2, 7.0, 1e9])
-    server = serve(metrics, "127.0.0.1", 0, lambda: False)
+    server = serve(metrics, "127.0.0.1", 0, lambda: "not yet")
     assert server is not None
     port = server.server_address[1]
     assert isinstance(port, int)
@@ -346,6 +346,6 @@ def test_metrics_are_shown_and_a_port_in_use_costs_nothing_else() -> None:
         assert 'freshness_seconds_bucket{le="+Inf"} 3.0' in client.get(f"{url}/metrics").text
         assert client.get(f"{url}/readyz").status_code == 503
         assert client.get(f"{url}/livez").status_code == 200
-    assert serve(metrics, "127.0.0.1", port, lambda: True) is None
+    assert serve(metrics, "127.0.0.1", port, lambda: None) is None
     server.shutdown()
     server.server_close()

@@ -31,6 +31,11 @@ class Stream:
     folder: Path
     environ: dict[str, str] = field(default_factory=dict)
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    command: list[str] = field(
+        default_factory=lambda: [
+            sys.executable, "-W", "error::ResourceWarning", "-m", "headstream.stream_processors"
+        ]
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         self.producer = Producer(
@@ -102,13 +107,20 @@ class Stream:
     def letters(self, count: int, seconds: float = 60) -> list[Message]:
         return self.read_until(self.settings.topics.dead_letters, lambda found: len(found) >= count, seconds)
 
+    @staticmethod
+    def await_(condition: Callable[[], bool], seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {seconds} s"
+            time.sleep(0.1)
+
     # Workers.
 
     def worker(self) -> subprocess.Popen[bytes]:
         """Start a worker; its log is worker.log."""
         with (self.folder / "worker.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-W", "error::ResourceWarning", "-m", "headstream.stream_processors"],
+                self.command,
                 env={
                     **os.environ,
                     "HEADSTREAM_BOOTSTRAP": self.settings.bootstrap,
