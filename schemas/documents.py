@@ -114,6 +114,7 @@ def parse_person(body: object) -> Person:
     if persona is not None and persona not in vocabulary.PERSONAS:
         raise InvalidDefinition(
             f"person {body['id']!r}: persona {persona!r} must be one of "
-            f"{', '.join(sorted(vocabulary.PERSONAS))}"
+            f"{', '.join(sorted(vocabulary.PERSONAS))}",
+            ("persona",),
         )
     return Person(id=body["id"], name=str(body.get("name") or body["id"]), persona=persona)

@@ -10,6 +10,9 @@ SchemaError
 
 from __future__ import annotations
 
+# A step of the way to a place in a document: a key, or a number in a list.
+Key = str | int
+
 
 class SchemaError(Exception):
     """Base of everything that can be wrong with data that crosses a seam."""
@@ -28,7 +31,14 @@ class UnknownSchema(SchemaError):
 
 
 class InvalidDefinition(SchemaError):
-    """A prospective document cannot be used; the message names the key and the rule."""
+    """A prospective document cannot be used; the message names the key and the rule.
+
+    `path` leads to the place in the document, for whoever has its text and can say the line.
+    """
+
+    def __init__(self, message: str, path: tuple[Key, ...] = ()) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class InvalidIdentifier(SchemaError):

@@ -61,10 +61,16 @@ class Shelf:
         """Keep a document; on return it survives a kill."""
         path = self._folder / f"{document.content_hash}.avro"
         if path.exists():
+            path.touch()  # It is the latest version again, as in a compacted topic.
             return
         draft = path.with_suffix(f".{os.getpid()}.draft")
         draft.write_bytes(encode_document(document))
         draft.replace(path)
+
+    def by_age(self) -> list[Document]:
+        """The documents, the one that came last at the end."""
+        paths = sorted(self._folder.glob("*.avro"), key=lambda path: path.stat().st_mtime_ns)
+        return [decode_document(path.read_bytes()) for path in paths]
 
     def __iter__(self) -> Iterator[Document]:
         for path in sorted(self._folder.glob("*.avro")):
