@@ -18,6 +18,7 @@ from typing import Any
 from fastavro import parse_schema
 from fastavro.schema import SchemaParseException, fingerprint, to_parsing_canonical_form
 
+from headstream.schemas.compatibility import unreadable
 from headstream.schemas.errors import UnknownSchema
 
 NAMES = ("bag", "document", "identified", "dead_letter")
@@ -53,7 +54,7 @@ def writer(name: str, mark: bytes) -> Schema:
 @cache
 def known(name: str) -> dict[bytes, Schema]:
     """Every schema of this name that messages may have been written with, by fingerprint."""
-    schemas = [current(name), *released(name).values()]
+    schemas = [*released(name).values(), current(name)]  # The current one counts: it is read unresolved.
     return {schema.fingerprint: schema for schema in schemas}
 
 
@@ -77,8 +78,13 @@ def learn(text: str) -> Schema:
         full = f"{raw.get('namespace', '')}.{raw['name']}"
         name = next(each for each in NAMES if _full_name(current(each)) == full)
         schema = _schema(name, text)
+        problems = unreadable(raw, json.loads(current(name).text))
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration, SchemaParseException) as error:
         raise UnknownSchema(f"a schema that is none of ours: {text[:80]!r}") from error
+    if problems:
+        raise UnknownSchema(
+            f"a {name} of a version that this one cannot read ({problems[0]}); upgrade this reader"
+        )
     return known(name).setdefault(schema.fingerprint, schema)
 
 
