@@ -21,6 +21,10 @@ from headstream.schemas.records import event_from_record, event_to_record
 
 MARKER: Final = b"\xc3\x01"
 _HEADER = len(MARKER) + 8
+# The other framing that is read: that of a schema registry, which only producers of ours make
+# that are told of one (confluent.py). The record is the same.
+CONFLUENT: Final = b"\0"
+_CONFLUENT_HEADER = 5
 
 
 def encode_bag(bag: Bag) -> bytes:
@@ -137,15 +141,18 @@ def _encode(name: str, record: dict[str, Any]) -> bytes:
 
 
 def _decode(name: str, data: bytes) -> dict[str, Any]:
-    if data[: len(MARKER)] != MARKER:
+    if data[:1] == CONFLUENT and len(data) >= _CONFLUENT_HEADER:
+        header, schema = _CONFLUENT_HEADER, registry.by_id(name, int.from_bytes(data[1:5], "big"))
+    elif data[: len(MARKER)] == MARKER:
+        header, schema = _HEADER, registry.writer(name, data[len(MARKER) : _HEADER])
+    else:
         raise UnknownFraming(
             f"{len(data)} bytes begin with {data[:2].hex() or 'nothing'}, "
             "not with the c301 of Avro single-object encoding"
         )
-    schema = registry.writer(name, data[len(MARKER) : _HEADER])
     reader = registry.current(name)
     stream = BytesIO(data)
-    stream.seek(_HEADER)
+    stream.seek(header)
     try:
         record = schemaless_reader(
             stream,

@@ -6,6 +6,11 @@ SchemaError
 |-- UnknownSchema         a fingerprint that no known schema has
 |-- InvalidDefinition     a prospective document that breaks a rule of spec section 6.1
 `-- InvalidIdentifier     a text that can never be part of an IRI
+
+RegistryUnavailable       the schema registry does not answer: no fault of any data, so wait for it
+`-- RegistryRefused       it answers, and does not let us
+
+RegistryUnusable          HEADSTREAM_REGISTRY_* can never work as they are set
 """
 
 from __future__ import annotations
@@ -43,3 +48,15 @@ class InvalidDefinition(SchemaError):
 
 class InvalidIdentifier(SchemaError):
     """The text cannot be made into an IRI, or is not one."""
+
+
+class RegistryUnavailable(Exception):
+    """Nothing is wrong with the data, so it is no SchemaError: whoever needs the registry waits."""
+
+
+class RegistryRefused(RegistryUnavailable):
+    """The registry does not know us, or finds a schema incompatible; the message says what it said."""
+
+
+class RegistryUnusable(ValueError):
+    """A setting is wrong; the message names it and shows no secret."""

@@ -9,6 +9,7 @@ over what it finds to `learn`.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -49,6 +50,48 @@ def writer(name: str, mark: bytes) -> Schema:
             "headstream, or is none of ours; upgrade this reader, then redrive the message"
         )
     return found
+
+
+def find(mark: bytes) -> Schema | None:
+    """The schema with this fingerprint, whatever its record."""
+    return next((known(name)[mark] for name in NAMES if mark in known(name)), None)
+
+
+# Asks a schema registry for the text of an id; None if it has none. Installed by the entry point.
+Resolve = Callable[[int], str | None]
+
+
+def resolve_with(resolve: Resolve | None) -> None:
+    """Let readers of this process ask a schema registry for the ids of the Confluent wire format."""
+    _RESOLVE[:] = [] if resolve is None else [resolve]
+    _BY_ID.clear()
+
+
+def by_id(name: str, number: int) -> Schema:
+    """The schema that a schema registry knows by this id; UnknownSchema if there is none to be read.
+
+    What `resolve` raises when the registry is away is raised here: nothing is known to be wrong.
+    """
+    found = _BY_ID.get(number)
+    if found is None:
+        if not _RESOLVE:
+            raise UnknownSchema(
+                f"the message names schema {number} of a schema registry, and none is configured: set "
+                "HEADSTREAM_REGISTRY_URL, then redrive the message"
+            )
+        text = _RESOLVE[0](number)
+        if text is None:
+            raise UnknownSchema(
+                f"the schema registry has no schema {number}; redrive the message when it has"
+            )
+        found = _BY_ID[number] = learn(text)
+    if found.name != name:
+        raise UnknownSchema(f"schema {number} of the registry is that of a {found.name}, not of a {name}")
+    return found
+
+
+_RESOLVE: list[Resolve] = []
+_BY_ID: dict[int, Schema] = {}
 
 
 @cache

@@ -12,9 +12,11 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
+from headstream.schemas.confluent import use
+from headstream.schemas.errors import RegistryUnusable
 from headstream.sinks.consumer import KafkaSource
 from headstream.sinks.dead_letters import KafkaDeadLetters
-from headstream.sinks.errors import SinkError
+from headstream.sinks.errors import ConfigurationError, SinkError
 from headstream.sinks.freshness import FreshnessLog
 from headstream.sinks.metrics import Metrics, serve
 from headstream.sinks.run import Sink
@@ -49,6 +51,10 @@ def main(environ: Mapping[str, str]) -> int:
 def work(settings: Settings, stop: threading.Event, metrics: Metrics | None = None) -> None:
     """Carry identified facts into the store until `stop` is set. Raises SinkError if it cannot begin."""
     metrics = metrics or Metrics()
+    try:
+        use(settings.registry)
+    except RegistryUnusable as error:
+        raise ConfigurationError(str(error)) from error
     store = open_store(settings.store_url)
     dead_letters = KafkaDeadLetters(settings.client(), settings.topics.dead_letters)
     source = KafkaSource(

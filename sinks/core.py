@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from headstream.schemas.codec import decode_identified, encode_identified
-from headstream.schemas.errors import SchemaError
+from headstream.schemas.errors import SchemaError, UnknownSchema
 from headstream.schemas.facts import DeadLetter, Identified, Origin
 from headstream.schemas.topics import run_key
 from headstream.sinks.batch import Batch, Entry, Group, Limits
@@ -24,6 +24,7 @@ from headstream.sinks.stores.store import Store
 
 STAGE: Final = "sink"
 UNDECODABLE: Final = "undecodable"
+UNKNOWN_SCHEMA: Final = "unknown-schema"
 ILLEGAL_FACT: Final = "illegal-fact"
 REFUSED: Final = "refused-by-store"
 
@@ -71,7 +72,9 @@ def collect(batch: Batch, message: Message, renderer: Renderer, now: float, at: 
     try:
         identified = decode_identified(message.value)
     except SchemaError as error:
-        letter = _letter(message, message.value, UNDECODABLE, error, at)
+        # A schema that is not known yet can be mended by a newer sink; broken bytes cannot.
+        reason = UNKNOWN_SCHEMA if isinstance(error, UnknownSchema) else UNDECODABLE
+        letter = _letter(message, message.value, reason, error, at)
         return batch.add(message.origin, now, letters=(letter,))
     entry = Entry(
         origin=message.origin, key=message.key, identified=identified, ntriples=b"", attempt=message.attempt

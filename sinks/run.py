@@ -12,6 +12,7 @@ from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, field
 from functools import partial
 
+from headstream.schemas.errors import RegistryUnavailable
 from headstream.schemas.facts import DeadLetter
 from headstream.sinks.batch import Batch, Limits, Partition
 from headstream.sinks.consumer import Source
@@ -140,7 +141,19 @@ class Sink:
         """Move what was read into the batch until that is full; the rest waits for the next one."""
         now, at = self._clock(), int(time.time() * 1e6)
         while self._read and not self._batch.full(self._limits):
-            self._batch = collect(self._batch, self._read.popleft(), self._renderer, now, at)
+            try:
+                self._batch = collect(self._batch, self._read[0], self._renderer, now, at)
+            except RegistryUnavailable as error:  # Nothing is wrong with the message: it waits.
+                self._hold(error)
+                return
+            self._read.popleft()
+
+    def _hold(self, error: RegistryUnavailable) -> None:
+        """Stay in the group for a moment while what was read waits."""
+        self.metrics.retries.labels(reason=type(error).__name__).inc()
+        log.warning("messages wait", extra={"error": str(error), "messages": len(self._read)})
+        self._source.pause()
+        self._source.poll(_POLL_SECONDS)
 
     def _write(self) -> None:
         """Start to write what was collected; it is tried for as long as it takes."""

@@ -18,6 +18,7 @@ from typing import Any
 import faust
 from faust.types import EventT, TopicT
 
+from headstream.schemas.confluent import Frame
 from headstream.schemas.facts import Origin
 from headstream.stream_processors import topics
 from headstream.stream_processors.agents import BagWork, DocumentWork
@@ -27,7 +28,7 @@ from headstream.stream_processors.errors import InvalidSetting, TopicsUnusable
 from headstream.stream_processors.handling import Describe, Incoming, Track
 from headstream.stream_processors.metrics import Metrics
 from headstream.stream_processors.parked import Redrive
-from headstream.stream_processors.settings import Settings
+from headstream.stream_processors.settings import Settings, framing
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ def make_app(
     track: Track,
     describe: Describe,
     readiness: Readiness | None = None,
+    frame: Frame = lambda topic, value: value,
 ) -> faust.App:
     """An app with the two agents; `definitions` must have been started before it runs."""
     names = settings.topics
@@ -77,8 +79,11 @@ def make_app(
     out = {name: _raw(app, name) for name in (names.identified, names.dead_letters, names.events)}
 
     async def produce(message: Outgoing) -> Awaitable[object]:
+        # A dead letter holds the original bytes, whatever they are.
+        dead = message.topic == names.dead_letters
+        value = message.value if dead else frame(message.topic, message.value)
         sent: Awaitable[object] = await out[message.topic].send(
-            key=message.key, value=message.value, headers=message.headers
+            key=message.key, value=value, headers=message.headers
         )
         return sent
 
@@ -227,6 +232,7 @@ def run(
     readiness: Readiness | None = None,
 ) -> None:
     """Run a worker until it is told to stop; ends in SystemExit."""
+    frame = framing(settings)
     prepare(settings)
     definitions = DefinitionReader(settings, metrics)
     definitions.start(_START_SECONDS)
@@ -239,6 +245,7 @@ def run(
             track=track,
             describe=describe,
             readiness=readiness,
+            frame=frame,
         )
         log.info("tracker begins", extra={"group": settings.group, "broker": settings.bootstrap})
         Worker(app, settings).execute_from_commandline()

@@ -13,6 +13,7 @@ from dataclasses import replace
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from headstream.schemas.codec import decode_document
+from headstream.schemas.confluent import Frame
 from headstream.schemas.dead_letters import (
     DROPPED,
     REDRIVEN,
@@ -46,7 +47,8 @@ Place = tuple[int, int]  # Partition and offset.
 class LetterTopic:
     """The dead-letter topic as somebody sees it who mends what was refused."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, frame: Frame = lambda topic, value: value) -> None:
+        self._frame = frame
         self._settings = settings
         self._topic = settings.topics.dead_letters
         self._errors: list[str] = []
@@ -122,7 +124,7 @@ class LetterTopic:
                 producer,
                 letter.origin.topic,
                 key=letter.key or None,
-                value=letter.value,
+                value=self._frame(letter.origin.topic, letter.value),
                 headers=redrive_headers(letter),
             )
         self._flush(producer)  # 1: the broker has the originals

@@ -30,7 +30,7 @@ from headstream.sinks.core import STAGE as SINK
 from headstream.sinks.dead_letters import Settlements, numbered_letters
 from headstream.stream_processors.handling import version_of
 from headstream.stream_processors.letters import LetterTopic
-from headstream.stream_processors.settings import Settings
+from headstream.stream_processors.settings import Settings, framing
 
 Progress = Callable[[int, int], None]
 _PAUSE = 0.05
@@ -72,7 +72,7 @@ class TopicBox:
 
     def __init__(self, settings: Settings) -> None:
         self._names = settings.topics
-        self._topic = LetterTopic(settings)
+        self._topic = LetterTopic(settings, framing(settings))
 
     def kept(self, progress: Progress) -> list[Kept]:
         return self._topic.kept(progress)
