@@ -165,6 +165,26 @@ def test_a_bag_that_comes_before_its_definition_ends_as_if_it_had_come_after(new
     assert union(written) == wanted  # a replay reads the definitions first
 
 
+def test_a_run_keeps_its_version_while_another_of_the_same_name_is_published(stream) -> None:
+    other = parse_definition({"dataflow_name": "fit", "data_transformations": {"train": {"cycle": True}}})
+    stream.document(document(DEFINITION))
+    stream.bag(bag("old", 1))
+    stream.flush()
+    stream.worker()
+    stream.identified(lambda items: any(item.execution == "old" for item in items))
+    stream.document(document(other))
+    stream.bag(bag("new", 1, definition=other.content_hash))
+    stream.bag(bag("old", 2))
+    stream.flush()
+    wanted = ["new", "old", "old"]
+    found = stream.identified(lambda items: sorted(i.execution for i in items if i.execution) == wanted)
+    for execution, numbers, definition in (("old", (1, 2), DEFINITION), ("new", (1,), other)):
+        facts = {fact for item in found if item.execution == execution for fact in item.facts}
+        given = definition.content_hash
+        tracked = [track(bag(execution, n, definition=given), definition, NOWHERE) for n in numbers]
+        assert facts == {fact for item in tracked for fact in item.identified.facts}
+
+
 def test_parked_bags_are_sent_again_although_the_worker_dies_in_between(new_stream) -> None:
     stream = new_stream(HEADSTREAM_DEFINITION_WAIT="0", HEADSTREAM_SESSION_SECONDS="6")
     bags = [bag(f"r{number}", number) for number in range(40)]
