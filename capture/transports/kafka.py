@@ -7,7 +7,7 @@ spools loads neither.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,6 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from headstream.capture.errors import LOSSES, WARNINGS, TransportFailed
 from headstream.capture.settings import Settings
 from headstream.schemas.codec import encode_bag, encode_document
-from headstream.schemas.confluent import Frame, use
 from headstream.schemas.documents import Document
 from headstream.schemas.errors import RegistryUnavailable, RegistryUnusable
 from headstream.schemas.events import Bag, Event, IterationBlock
@@ -37,7 +36,7 @@ class KafkaTransport:
         *,
         message_bytes: int = MESSAGE_BYTES,
         options: Mapping[str, Any] | None = None,
-        frame: Frame = lambda topic, value: value,
+        frame: Callable[[str, bytes], bytes] = lambda topic, value: value,
     ) -> None:
         self._frame = frame
         self.topics = topics
@@ -56,12 +55,16 @@ class KafkaTransport:
         """The transport to the configured broker; TransportFailed if none is configured."""
         if settings.bootstrap is None:
             raise TransportFailed("no Kafka broker is configured: set HEADSTREAM_BOOTSTRAP to host:port")
+        topics, options = Topics(settings.topic_prefix), dict(settings.kafka)
+        if settings.registry is None:
+            return cls(settings.bootstrap, topics, options=options)
+        from headstream.schemas.confluent import use  # With its HTTP client, which few need.
+
         try:
             frame = use(settings.registry)
         except RegistryUnusable as error:
             raise TransportFailed(str(error)) from error
-        topics = Topics(settings.topic_prefix)
-        return cls(settings.bootstrap, topics, options=dict(settings.kafka), frame=frame)
+        return cls(settings.bootstrap, topics, options=options, frame=frame)
 
     def publish(self, document: Document) -> None:
         self._hand_over(self.topics.definitions, document.key.encode(), encode_document(document))

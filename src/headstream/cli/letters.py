@@ -140,7 +140,10 @@ def redrive(
     if parked:
         tell(f"{parked} bags wait for their definition and are sent by themselves when it comes")
     if sent < len(chosen) and not dry_run:
-        tell(f"{len(chosen) - sent} are sent as soon as the embedded service is up (`headstream up`)")
+        tell(
+            f"{len(chosen) - sent} are sent when the embedded service gets to them; if it is not up, "
+            "`headstream up` starts it"
+        )
 
 
 @family.command()
