@@ -153,7 +153,8 @@ class Sink:
         self.metrics.retries.labels(reason=type(error).__name__).inc()
         log.warning("messages wait", extra={"error": str(error), "messages": len(self._read)})
         self._source.pause()
-        self._source.poll(_POLL_SECONDS)
+        # A partition that is assigned meanwhile is not paused, and what it brings waits with the rest.
+        self._read.extend(self._source.poll(_POLL_SECONDS))
 
     def _write(self) -> None:
         """Start to write what was collected; it is tried for as long as it takes."""
