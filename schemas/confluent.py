@@ -3,7 +3,7 @@
 Producers of ours put their messages into it on the way out, and readers take both framings. The
 record itself is the same in both, so nothing between the two edges knows of the registry.
 Two requests do not justify the packages that confluent-kafka's own client would bring into a
-scientist's process (docs/decisions/0008).
+scientist's process (docs/decisions/0009).
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def settlement(offset: int, outcome: str, at: int) -> Headers:
     """The headers of a message that says what became of the letter at this offset of the same partition.
 
     It lies behind its letter, so retention never takes it away before the letter
-    (docs/decisions/0007).
+    (docs/decisions/0008).
     """
     texts = ((SETTLES, str(offset)), (OUTCOME, outcome), (AT, str(at)))
     return [(name, text.encode()) for name, text in texts]

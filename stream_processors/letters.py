@@ -1,7 +1,7 @@
 """The letters of the dead-letter topic: which of them still wait, and how they are sent again or dropped.
 
 A letter is settled by a message behind it in its own partition, written after the broker has the
-letter's original again: a crash between the two repeats, and loses none (docs/decisions/0007).
+letter's original again: a crash between the two repeats, and loses none (docs/decisions/0008).
 """
 
 from __future__ import annotations
