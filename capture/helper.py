@@ -24,6 +24,7 @@ from headstream.capture.reading import spools
 from headstream.capture.settings import Settings
 from headstream.capture.shipper import Shipper
 from headstream.capture.transports.base import Transport
+from headstream.schemas.clients import RegistryOptions
 
 _POLL = 0.03
 _OTHERS_SECONDS = 30.0
@@ -149,7 +150,8 @@ def settings_of(told: dict[str, Any]) -> Settings:
     """The settings that a script said (delegate.py)."""
     kafka = tuple((name, value) for name, value in told["kafka"])
     spool = None if told["spool"] is None else Path(told["spool"])
-    return Settings(**{**told, "kafka": kafka, "spool": spool})
+    registry = None if told["registry"] is None else RegistryOptions(**told["registry"])
+    return Settings(**{**told, "kafka": kafka, "spool": spool, "registry": registry})
 
 
 def _kafka(settings: Settings) -> Transport:

@@ -21,7 +21,7 @@ from headstream.capture.silent import Silent
 from headstream.capture.step import ENDED, NEW, OPEN, Inside, Nowhere, Opener, describe, failed, verdict
 from headstream.capture.values import Rules, clean
 from headstream.capture.wire import OUT
-from headstream.schemas.errors import SchemaError
+from headstream.schemas.errors import InvalidDefinition, SchemaError
 from headstream.schemas.vocabulary import ERRORED
 
 if TYPE_CHECKING:
@@ -345,5 +345,9 @@ def _load(path: Path) -> Any:
 def _refused(reason: str, given: object, error: Exception) -> None:
     """The one mistake that is the script's and not ours: said at once, and the script goes on."""
     shown = str(given) if isinstance(given, (str, os.PathLike)) else type(given).__name__
+    if isinstance(given, (str, os.PathLike)) and isinstance(error, InvalidDefinition) and error.path:
+        from headstream.schemas.lines import line_of
+
+        shown = f"{shown}:{line_of(Path(given).read_text('utf-8'), error.path)}"
     WARNINGS.add(reason, message=f"{shown}: {error}")
     print(f"headstream: {reason}: {shown}: {error}; the run is captured without it", file=sys.stderr)

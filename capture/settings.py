@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from headstream.schemas.clients import client_options
+from headstream.schemas.clients import RegistryOptions, client_options, registry_options
 
 DEFAULT_BAG_SIZE = 50
 ALL, ZERO, PER_RANK = RANKS = ("all", "zero", "per-rank")
@@ -53,7 +53,8 @@ class Settings:
     keep_shipped: bool = False
     budget: float | None = None
     git: bool = True
-    kafka: tuple[tuple[str, str], ...] = ()
+    kafka: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # May hold passwords.
+    registry: RegistryOptions | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -84,6 +85,7 @@ class Settings:
             budget=_fraction(environ, "HEADSTREAM_BUDGET"),
             git=environ.get("HEADSTREAM_GIT", "on").lower() not in _OFF,
             kafka=tuple(sorted(client_options(environ).items())),
+            registry=registry_options(environ),
         )
 
 

@@ -21,6 +21,10 @@ from headstream.schemas.records import event_from_record, event_to_record
 
 MARKER: Final = b"\xc3\x01"
 _HEADER = len(MARKER) + 8
+# The other framing that is read: that of a schema registry, which only producers of ours make
+# that are told of one (confluent.py). The record is the same.
+CONFLUENT: Final = b"\0"
+_CONFLUENT_HEADER = 5
 
 
 def encode_bag(bag: Bag) -> bytes:
@@ -40,13 +44,18 @@ def encode_bag(bag: Bag) -> bytes:
 def decode_bag(data: bytes) -> Bag:
     """Read a bag; MalformedMessage, UnknownFraming or UnknownSchema say why it cannot be."""
     record = _decode("bag", data)
+    try:
+        events = tuple(event_from_record(name, body) for name, body in record["events"])
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        # Whole by its schema, and yet nothing that a client of ours writes: an integer without digits.
+        raise MalformedMessage(f"an event of the bag says what no event can: {error}") from error
     return Bag(
         workflow=record["workflow"],
         execution=record["execution"],
         definition=record["definition"],
         producer=record["producer"],
         sequence=record["sequence"],
-        events=tuple(event_from_record(name, body) for name, body in record["events"]),
+        events=events,
     )
 
 
@@ -132,15 +141,18 @@ def _encode(name: str, record: dict[str, Any]) -> bytes:
 
 
 def _decode(name: str, data: bytes) -> dict[str, Any]:
-    if data[: len(MARKER)] != MARKER:
+    if data[:1] == CONFLUENT and len(data) >= _CONFLUENT_HEADER:
+        header, schema = _CONFLUENT_HEADER, registry.by_id(name, int.from_bytes(data[1:5], "big"))
+    elif data[: len(MARKER)] == MARKER:
+        header, schema = _HEADER, registry.writer(name, data[len(MARKER) : _HEADER])
+    else:
         raise UnknownFraming(
             f"{len(data)} bytes begin with {data[:2].hex() or 'nothing'}, "
             "not with the c301 of Avro single-object encoding"
         )
-    schema = registry.writer(name, data[len(MARKER) : _HEADER])
     reader = registry.current(name)
     stream = BytesIO(data)
-    stream.seek(_HEADER)
+    stream.seek(header)
     try:
         record = schemaless_reader(
             stream,

@@ -8,6 +8,7 @@ attempts, so that a second refusal says that it is the second.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from headstream.schemas.errors import MalformedMessage
@@ -29,12 +30,38 @@ MESSAGE: Final = "headstream.message"
 AT: Final = "headstream.at"
 ATTEMPT: Final = "headstream.attempt"
 DEFINITION: Final = "headstream.definition"
+SETTLES: Final = "headstream.settles"
+OUTCOME: Final = "headstream.outcome"
+
+# What became of a letter. `asked`: the embedded service is to send it again and has not done so yet.
+WAITING: Final = "waiting"
+ASKED: Final = "asked"
+REDRIVEN: Final = "redriven"
+DROPPED: Final = "dropped"
+# A parked bag whose definition has come: it was or will be sent again without anybody's doing.
+RESENT: Final = "resent"
 
 # A bag whose definition had not arrived: it is sent again by itself when the definition comes.
 DEFINITION_MISSING: Final = "definition-missing"
 
 # A message is for people: the bytes themselves are in the value.
 LONGEST_MESSAGE: Final = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A dead letter where it lies, without its value, and what has become of it."""
+
+    place: Origin
+    letter: DeadLetter
+    size: int
+    definition: str | None = None
+    state: str = WAITING
+
+    @property
+    def id(self) -> str:
+        """Topic, partition and offset of the letter itself."""
+        return f"{self.place.topic}-{self.place.partition}-{self.place.offset}"
 
 
 def to_headers(letter: DeadLetter, definition: str | None = None) -> Headers:
@@ -86,6 +113,23 @@ def definition_of(headers: AnyHeaders) -> str | None:
 def redrive_headers(letter: DeadLetter) -> Headers:
     """The headers of the original message when it is sent again to its topic."""
     return [(ATTEMPT, str(letter.attempt).encode())]
+
+
+def settlement(offset: int, outcome: str, at: int) -> Headers:
+    """The headers of a message that says what became of the letter at this offset of the same partition.
+
+    It lies behind its letter, so retention never takes it away before the letter
+    (docs/decisions/0008).
+    """
+    texts = ((SETTLES, str(offset)), (OUTCOME, outcome), (AT, str(at)))
+    return [(name, text.encode()) for name, text in texts]
+
+
+def settled_by(headers: AnyHeaders) -> tuple[int, str] | None:
+    """Offset and outcome if this message settles a letter; None for a letter and anything else."""
+    found = _texts(headers)
+    offset = found.get(SETTLES, "")
+    return (int(offset), found.get(OUTCOME, "")) if offset.isascii() and offset.isdigit() else None
 
 
 def attempts(headers: AnyHeaders) -> int:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from headstream.schemas import vocabulary
-from headstream.schemas.errors import InvalidDefinition
+from headstream.schemas.errors import Key
 from headstream.schemas.events import IN, OUT
+from headstream.schemas.strict import Where, known, listed, mapping, one_of, required, sequence, text
 from headstream.schemas.values import canonical_json
 
 
@@ -135,57 +136,58 @@ _STORE_KEYS = {
 
 def parse_definition(document: object) -> Definition:
     """Read a prospective document; raise InvalidDefinition that names the key and the rule."""
-    doc = _mapping(document, "the document")
-    _known(doc, _DOCUMENT_KEYS, "the document")
+    where = Where("the document")
+    doc = mapping(document, where)
+    known(doc, _DOCUMENT_KEYS, where)
+    planned, stored = (where.at(key, text=key) for key in ("data_transformations", "storages"))
     transformations = tuple(
-        _transformation(str(name), body)
-        for name, body in sorted(
-            _mapping(doc.get("data_transformations") or {}, "data_transformations").items()
-        )
+        _transformation(str(name), body, planned.at(str(name)))
+        for name, body in sorted(mapping(doc.get("data_transformations") or {}, planned).items())
     )
-    storages = _mapping(doc.get("storages") or {}, "storages")
+    storages = mapping(doc.get("storages") or {}, stored)
     definition = Definition(
-        workflow=_required(doc, "dataflow_name", "the document"),
-        workflow_type=_one_of(doc, "workflow_type", {"Workflow", "Experiment"}, "the document"),
-        project=_text(doc, "context_name", "the document"),
-        project_type=_one_of(doc, "project_type", {"Project", "Study"}, "the document"),
-        lifecycle_phase=_one_of(doc, "lifecycle_phase", vocabulary.LIFECYCLE_PHASES, "the document"),
-        description=_text(doc, "description", "the document"),
+        workflow=required(doc, "dataflow_name", where),
+        workflow_type=one_of(doc, "workflow_type", {"Workflow", "Experiment"}, where),
+        project=text(doc, "context_name", where),
+        project_type=one_of(doc, "project_type", {"Project", "Study"}, where),
+        lifecycle_phase=one_of(doc, "lifecycle_phase", vocabulary.LIFECYCLE_PHASES, where),
+        description=text(doc, "description", where),
         transformations=transformations,
         stores=tuple(
-            parse_store({"id": key, **_mapping(body, f"storages.{key}")})
+            parse_store({"id": key, **mapping(body, stored.at(key))}, stored.at(key))
             for key, body in sorted(storages.items())
         ),
     )
-    _check_nesting(definition)
+    _check_nesting(definition, planned)
     return definition
 
 
-def parse_store(document: object) -> Store:
+def parse_store(document: object, place: Where | None = None) -> Store:
     """Read one entry of a store catalogue (the client format of spec section 9.1, with mount prefixes)."""
-    doc = _mapping(document, "a store")
-    where = f"store {doc.get('id')!r}"
-    _known(doc, _STORE_KEYS, where)
-    product = _text(doc, "type", where)
-    kind = _one_of(doc, "super_type", vocabulary.STORE_TYPES, where)
+    place = place or Where("a store")
+    doc = mapping(document, place)
+    where = Where(f"store {doc.get('id')!r}", place.path)
+    known(doc, _STORE_KEYS, where)
+    product = text(doc, "type", where)
+    kind = one_of(doc, "super_type", vocabulary.STORE_TYPES, where)
     if kind is None and product is not None:
         kind = product if product in vocabulary.STORE_TYPES else vocabulary.STORE_PRODUCTS.get(product)
     if kind is None:
-        raise InvalidDefinition(
-            f"{where}: no kind of store: give `super_type`, one of {_listed(vocabulary.STORE_TYPES)}, or a "
-            f"`type` that implies it, one of {_listed(vocabulary.STORE_PRODUCTS)}"
+        where.refuse(
+            f"{where}: no kind of store: give `super_type`, one of {listed(vocabulary.STORE_TYPES)}, or a "
+            f"`type` that implies it, one of {listed(vocabulary.STORE_PRODUCTS)}"
         )
-    store_id = _required(doc, "id", where)
+    store_id = required(doc, "id", where)
     metadata = doc.get("custom_metadata")
     return Store(
         id=store_id,
-        name=_text(doc, "name", where) or store_id,
+        name=text(doc, "name", where) or store_id,
         type=kind,
         product=product if product not in vocabulary.STORE_TYPES else None,
-        host_address=_text(doc, "host_address", where),
-        url=_text(doc, "url", where),
-        bucket=_text(doc, "bucket", where),
-        mounts=tuple(str(m) for m in _sequence(doc.get("mounts") or [], f"{where}.mounts")),
+        host_address=text(doc, "host_address", where),
+        url=text(doc, "url", where),
+        bucket=text(doc, "bucket", where),
+        mounts=tuple(str(m) for m in sequence(doc.get("mounts") or [], where.at("mounts"))),
         metadata=None if metadata is None else canonical_json(metadata),
     )
 
@@ -257,89 +259,110 @@ def _attribute_document(a: Attribute) -> dict[str, Any]:
     )
 
 
-def _transformation(name: str, body: object) -> Transformation:
-    where = f"data_transformations.{name}"
-    doc = _mapping(body or {}, where)
-    _known(doc, _TRANSFORMATION_KEYS, where)
-    kind = _one_of(doc, "type", vocabulary.TRANSFORMATION_TYPES, where)
-    stage = _one_of(doc, "stage_type", vocabulary.STAGE_TYPES, where)
+def _transformation(name: str, body: object, where: Where) -> Transformation:
+    doc = mapping(body or {}, where)
+    known(doc, _TRANSFORMATION_KEYS, where)
+    kind = one_of(doc, "type", vocabulary.TRANSFORMATION_TYPES, where)
+    stage = one_of(doc, "stage_type", vocabulary.STAGE_TYPES, where)
     if (kind == "LearningStage") != (stage is not None):
-        raise InvalidDefinition(
-            f"{where}: `stage_type` ({_listed(vocabulary.STAGE_TYPES)}) goes with `type: LearningStage`, "
-            f"and only with it; found type {kind!r}, stage_type {stage!r}"
+        where.refuse(
+            f"{where}: `stage_type` ({listed(vocabulary.STAGE_TYPES)}) goes with `type: LearningStage`, "
+            f"and only with it; found type {kind!r}, stage_type {stage!r}",
+            "type" if stage is None else "stage_type",
         )
     transformation = Transformation(
         name=name,
         type=kind,
         stage_type=stage,
         cycle=bool(doc.get("cycle", False)),
-        parent=_text(doc, "parent", where),
-        lifecycle_phase=_one_of(doc, "lifecycle_phase", vocabulary.LIFECYCLE_PHASES, where),
-        description=_text(doc, "description", where),
-        inputs=_attributes(doc.get("input_datasets"), IN, f"{where}.input_datasets"),
-        outputs=_attributes(doc.get("output_datasets"), OUT, f"{where}.output_datasets"),
+        parent=text(doc, "parent", where),
+        lifecycle_phase=one_of(doc, "lifecycle_phase", vocabulary.LIFECYCLE_PHASES, where),
+        description=text(doc, "description", where),
+        inputs=_attributes(doc.get("input_datasets"), IN, where.at("input_datasets")),
+        outputs=_attributes(doc.get("output_datasets"), OUT, where.at("output_datasets")),
     )
     for direction, attributes in ((IN, transformation.inputs), (OUT, transformation.outputs)):
         for attribute in attributes:
             if attribute.describes is not None and transformation.described(direction, attribute) is None:
-                raise InvalidDefinition(
+                where.refuse(
                     f"{where}: attribute {attribute.name!r} describes {attribute.describes!r}, "
-                    "which is no attribute of the same transformation"
+                    "which is no attribute of the same transformation",
+                    *_place_of(doc, direction, attribute.name),
                 )
     return transformation
 
 
-def _attributes(datasets: object, direction: str, where: str) -> tuple[Attribute, ...]:
+def _place_of(doc: Mapping[str, Any], direction: str, name: str) -> tuple[Key, ...]:
+    """The keys that lead to `describes` of an attribute of a transformation that has been read."""
+    key = "input_datasets" if direction == IN else "output_datasets"
+    for number, dataset in enumerate(doc.get(key) or ()):
+        for place, body in enumerate(dataset.get("attributes") or ()):
+            if body["name"] == name:
+                return key, number, "attributes", place, "describes"
+    return ()
+
+
+def _attributes(datasets: object, direction: str, where: Where) -> tuple[Attribute, ...]:
     found: dict[str, Attribute] = {}
-    for number, dataset in enumerate(_sequence(datasets or [], where)):
-        doc = _mapping(dataset, f"{where}[{number}]")
-        _known(doc, _DATASET_KEYS, f"{where}[{number}]")
-        for body in _sequence(doc.get("attributes") or [], f"{where}[{number}].attributes"):
-            attribute = _attribute(body, direction, f"{where}[{number}]")
+    for number, dataset in enumerate(sequence(datasets or [], where)):
+        place = where.at(number, text=f"{where}[{number}]")
+        doc = mapping(dataset, place)
+        known(doc, _DATASET_KEYS, place)
+        for attribute, at in _listed_attributes(doc, direction, place):
             if attribute.name in found:
-                raise InvalidDefinition(f"{where}: two attributes are called {attribute.name!r}")
+                at.refuse(f"{where}: two attributes are called {attribute.name!r}")
             found[attribute.name] = attribute
     return tuple(found[name] for name in sorted(found))
 
 
-def _attribute(body: object, direction: str, where: str) -> Attribute:
-    doc = _mapping(body, f"an attribute of {where}")
-    name = _required(doc, "name", f"an attribute of {where}")
-    where = f"{where}.{name}"
-    _known(doc, _ATTRIBUTE_KEYS, where)
-    storage = _mapping(doc.get("storage_references") or {}, f"{where}.storage_references")
+def _listed_attributes(
+    doc: Mapping[str, Any], direction: str, where: Where
+) -> Iterator[tuple[Attribute, Where]]:
+    """The attributes under the key `attributes`, each with its place."""
+    places = where.at("attributes")
+    for number, body in enumerate(sequence(doc.get("attributes") or [], places)):
+        at = places.at(number, text=str(where))
+        yield _attribute(body, direction, at), at
+
+
+def _attribute(body: object, direction: str, place: Where) -> Attribute:
+    unnamed = place.at(text=f"an attribute of {place}")
+    doc = mapping(body, unnamed)
+    name = required(doc, "name", unnamed)
+    where = place.at(text=f"{place}.{name}")
+    known(doc, _ATTRIBUTE_KEYS, where)
+    referred = where.at("storage_references")
+    storage = mapping(doc.get("storage_references") or {}, referred)
     return Attribute(
         name=name,
-        dtype=_text(doc, "dtype", where),
-        element_dtype=_text(doc, "elementdtype", where),
-        semantics=_one_of(doc, "semantics", vocabulary.VALUE_SEMANTICS, where),
-        ml_semantics=_one_of(doc, "ml_semantics", vocabulary.ML_SEMANTICS[direction], where),
-        description=_text(doc, "description", where),
-        store=_text(doc, "data_store_id", where) or _text(storage, "key", where),
-        describes=_text(doc, "describes", where),
-        data_class=_one_of(doc, "data_class", vocabulary.DATA_CLASSES, where),
-        better_when=_one_of(doc, "better_when", vocabulary.BETTER_WHEN, where),
-        members=tuple(
-            _attribute(member, direction, where)
-            for member in _sequence(doc.get("attributes") or [], f"{where}.attributes")
-        ),
+        dtype=text(doc, "dtype", where),
+        element_dtype=text(doc, "elementdtype", where),
+        semantics=one_of(doc, "semantics", vocabulary.VALUE_SEMANTICS, where),
+        ml_semantics=one_of(doc, "ml_semantics", vocabulary.ML_SEMANTICS[direction], where),
+        description=text(doc, "description", where),
+        store=text(doc, "data_store_id", where) or text(storage, "key", referred.at(text=str(where))),
+        describes=text(doc, "describes", where),
+        data_class=one_of(doc, "data_class", vocabulary.DATA_CLASSES, where),
+        better_when=one_of(doc, "better_when", vocabulary.BETTER_WHEN, where),
+        members=tuple(member for member, _ in _listed_attributes(doc, direction, where)),
     )
 
 
-def _check_nesting(definition: Definition) -> None:
+def _check_nesting(definition: Definition, where: Where) -> None:
     for transformation in definition.transformations:
         seen = [transformation.name]
         parent = transformation.parent
         while parent is not None:
             outer = definition.transformation(parent)
             if outer is None:
-                raise InvalidDefinition(
+                where.at(seen[-1]).refuse(
                     f"data_transformations.{seen[-1]}: parent {parent!r} is not defined; "
-                    f"defined are {_listed(t.name for t in definition.transformations)}"
+                    f"defined are {listed(t.name for t in definition.transformations)}",
+                    "parent",
                 )
             if parent in seen:
-                raise InvalidDefinition(
-                    f"data_transformations: circular nesting {' -> '.join([*seen, parent])}"
+                where.at(seen[-1]).refuse(
+                    f"data_transformations: circular nesting {' -> '.join([*seen, parent])}", "parent"
                 )
             seen.append(parent)
             parent = outer.parent
@@ -347,48 +370,3 @@ def _check_nesting(definition: Definition) -> None:
 
 def _present(document: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in document.items() if value is not None}
-
-
-def _listed(names: Any) -> str:
-    return ", ".join(sorted(names))
-
-
-def _known(doc: Mapping[str, Any], keys: set[str], where: str) -> None:
-    unknown = sorted(set(map(str, doc)) - keys)
-    if unknown:
-        raise InvalidDefinition(f"{where}: unknown key {unknown[0]!r}; known are {_listed(keys)}")
-
-
-def _mapping(value: object, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise InvalidDefinition(f"{where} must be a mapping of keys to values, found {type(value).__name__}")
-    return value
-
-
-def _sequence(value: object, where: str) -> Sequence[Any]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise InvalidDefinition(f"{where} must be a list, found {type(value).__name__}")
-    return value
-
-
-def _text(doc: Mapping[str, Any], key: str, where: str) -> str | None:
-    value = doc.get(key)
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise InvalidDefinition(f"{where}: `{key}` must be text, found {value!r}")
-    return value
-
-
-def _required(doc: Mapping[str, Any], key: str, where: str) -> str:
-    value = _text(doc, key, where)
-    if not value:
-        raise InvalidDefinition(f"{where}: `{key}` is missing")
-    return value
-
-
-def _one_of(doc: Mapping[str, Any], key: str, allowed: Any, where: str) -> str | None:
-    value = _text(doc, key, where)
-    if value is not None and value not in allowed:
-        raise InvalidDefinition(f"{where}: `{key}` is {value!r}, but must be one of {_listed(allowed)}")
-    return value

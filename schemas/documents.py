@@ -88,8 +88,14 @@ def content(document: Document) -> Definition | Store | Person | DomainData:
         return DomainData(name=document.name, ntriples=document.body)
     try:
         body: Any = json.loads(document.body)
+        return _content(document, body)
     except ValueError as error:
         raise InvalidDefinition(f"{document.kind} {document.name!r} is not JSON: {error}") from error
+    except RecursionError as error:
+        raise InvalidDefinition(f"{document.kind} {document.name!r} is nested too deeply") from error
+
+
+def _content(document: Document, body: Any) -> Definition | Store | Person:
     match document.kind:
         case "definition":
             return parse_definition(body)
@@ -108,6 +114,7 @@ def parse_person(body: object) -> Person:
     if persona is not None and persona not in vocabulary.PERSONAS:
         raise InvalidDefinition(
             f"person {body['id']!r}: persona {persona!r} must be one of "
-            f"{', '.join(sorted(vocabulary.PERSONAS))}"
+            f"{', '.join(sorted(vocabulary.PERSONAS))}",
+            ("persona",),
         )
     return Person(id=body["id"], name=str(body.get("name") or body["id"]), persona=persona)

@@ -12,9 +12,11 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
+from headstream.schemas.confluent import use
+from headstream.schemas.errors import RegistryUnusable
 from headstream.sinks.consumer import KafkaSource
 from headstream.sinks.dead_letters import KafkaDeadLetters
-from headstream.sinks.errors import SinkError
+from headstream.sinks.errors import ConfigurationError, SinkError
 from headstream.sinks.freshness import FreshnessLog
 from headstream.sinks.metrics import Metrics, serve
 from headstream.sinks.run import Sink
@@ -49,6 +51,10 @@ def main(environ: Mapping[str, str]) -> int:
 def work(settings: Settings, stop: threading.Event, metrics: Metrics | None = None) -> None:
     """Carry identified facts into the store until `stop` is set. Raises SinkError if it cannot begin."""
     metrics = metrics or Metrics()
+    try:
+        use(settings.registry)
+    except RegistryUnusable as error:
+        raise ConfigurationError(str(error)) from error
     store = open_store(settings.store_url)
     dead_letters = KafkaDeadLetters(settings.client(), settings.topics.dead_letters)
     source = KafkaSource(
@@ -75,8 +81,8 @@ def work(settings: Settings, stop: threading.Event, metrics: Metrics | None = No
     source.revoked = sink.revoked
     source.has_joined = partial(_ready, settings.ready_file)
     if settings.metrics_port is not None:
-        ready = lambda: source.joined and not stop.is_set()  # noqa: E731
-        serve(metrics, settings.metrics_host, settings.metrics_port, ready)
+        unready = partial(_unready, source, sink, stop)
+        serve(metrics, settings.metrics_host, settings.metrics_port, unready)
     log.info("starting", extra={"topic": settings.topics.identified, "group": settings.group})
     try:
         sink.run()
@@ -86,6 +92,13 @@ def work(settings: Settings, stop: threading.Event, metrics: Metrics | None = No
         if settings.ready_file:
             settings.ready_file.unlink(missing_ok=True)
     log.info("ended")
+
+
+def _unready(source: KafkaSource, sink: Sink, stop: threading.Event) -> str | None:
+    """Why messages do not get into the store just now, as far as it is ours to say."""
+    if sink.blocked:
+        return "the dead-letter topic cannot be written, so nothing more is committed until it can"
+    return "the worker is told to stop" if stop.is_set() else None if source.joined else "no partitions yet"
 
 
 def _ready(file: Path | None) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from headstream.schemas.codec import decode_identified, encode_identified
-from headstream.schemas.errors import SchemaError
+from headstream.schemas.errors import SchemaError, UnknownSchema
 from headstream.schemas.facts import DeadLetter, Identified, Origin
 from headstream.schemas.topics import run_key
 from headstream.sinks.batch import Batch, Entry, Group, Limits
@@ -24,6 +24,7 @@ from headstream.sinks.stores.store import Store
 
 STAGE: Final = "sink"
 UNDECODABLE: Final = "undecodable"
+UNKNOWN_SCHEMA: Final = "unknown-schema"
 ILLEGAL_FACT: Final = "illegal-fact"
 REFUSED: Final = "refused-by-store"
 
@@ -71,7 +72,9 @@ def collect(batch: Batch, message: Message, renderer: Renderer, now: float, at: 
     try:
         identified = decode_identified(message.value)
     except SchemaError as error:
-        letter = _letter(message, message.value, UNDECODABLE, error, at)
+        # A schema that is not known yet can be mended by a newer sink; broken bytes cannot.
+        reason = UNKNOWN_SCHEMA if isinstance(error, UnknownSchema) else UNDECODABLE
+        letter = _letter(message, message.value, reason, error, at)
         return batch.add(message.origin, now, letters=(letter,))
     entry = Entry(
         origin=message.origin, key=message.key, identified=identified, ntriples=b"", attempt=message.attempt
@@ -140,6 +143,7 @@ def write_identified(
     metrics: Metrics | None = None,
     limits: Limits | None = None,
     renderer: Renderer | None = None,
+    attempt: int = 1,
 ) -> Delivered:
     """Write identified facts now, in requests of `limits.triples`, and return what became of them.
 
@@ -151,7 +155,7 @@ def write_identified(
     total, batch = Delivered(modified=0), Batch()
     at = int(time.time() * 1e6)
     for identified in identifieds:
-        entry, letters = render_entry(embedded_entry(identified), renderer, at)
+        entry, letters = render_entry(embedded_entry(identified, attempt), renderer, at)
         batch = batch.add(identified.origin, 0.0, entry=entry, letters=letters)
         if batch.full(limits):
             total += _delivered(batch, store, dead_letters, metrics)
@@ -161,13 +165,14 @@ def write_identified(
     return total
 
 
-def embedded_entry(identified: Identified) -> Entry:
+def embedded_entry(identified: Identified, attempt: int = 1) -> Entry:
     """Return the entry of facts that came over no topic: their origin is where their bag lies."""
     return Entry(
         origin=identified.origin,
         key=run_key(identified.workflow, identified.execution),
         identified=identified,
         ntriples=b"",
+        attempt=attempt,
     )
 
 

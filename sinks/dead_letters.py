@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 import threading
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -78,15 +79,61 @@ class FileDeadLetters:
         """Yield the letters, oldest first."""
         return read_letters(self.path)
 
+    def numbered(self) -> Iterator[tuple[int, DeadLetter]]:
+        """Yield the letters with the number that names each, oldest first."""
+        return numbered_letters(self.path)
+
     def close(self) -> None:
         os.close(self._file)
 
 
 def read_letters(path: Path) -> Iterator[DeadLetter]:
     """Yield the letters of a file, oldest first, up to a torn end; a file that is not there has none."""
+    return (letter for _, letter in numbered_letters(path))
+
+
+def numbered_letters(path: Path) -> Iterator[tuple[int, DeadLetter]]:
+    """Yield the letters of a file with their numbers: where each begins, which never changes."""
     data = path.read_bytes() if path.exists() else b""
     for start, end in _records(data):
-        yield decode_dead_letter(data[start:end])
+        yield start - _FRAME.size, decode_dead_letter(data[start:end])
+
+
+class Settlements:
+    """What became of the letters of a file: lines that anybody may append, the last of a letter counts."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def put(self, numbers: Iterable[int], outcome: str, at: int) -> None:
+        """Say this of letters; on return it survives a kill. Raises DeadLettersUnavailable."""
+        lines = [json.dumps({"letter": number, "outcome": outcome, "at": at}) for number in numbers]
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            try:
+                # A line that was torn by a crash must not swallow the first of these.
+                os.write(file, "".join(f"\n{line}" for line in (*lines, "")).encode())
+                os.fsync(file)
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise DeadLettersUnavailable(f"{self.path} cannot be written: {error}") from error
+
+    def read(self) -> dict[int, str]:
+        """The outcome of each letter that has one."""
+        found: dict[int, str] = {}
+        for line in self.path.read_text("utf-8", "replace").splitlines() if self.path.exists() else ():
+            try:
+                said = json.loads(line)
+                found[int(said["letter"])] = str(said["outcome"])
+            except (ValueError, KeyError, TypeError):  # Empty, or torn: it was never confirmed.
+                continue
+        return found
+
+    def size(self) -> int:
+        """Grows with everything that is said."""
+        return self.path.stat().st_size if self.path.exists() else 0
 
 
 def _framed(record: bytes) -> bytes:

@@ -70,6 +70,11 @@ class Metrics:
             registry=self.registry,
         )
         self.paused = Gauge("headstream_sink_paused", "1 while the store is away.", registry=self.registry)
+        self.blocked = Gauge(
+            "headstream_sink_blocked",
+            "1 while the dead-letter topic cannot be written, so that nothing more is committed.",
+            registry=self.registry,
+        )
         self.batch_triples = Histogram(
             "headstream_sink_batch_triples", "Triples in a batch.", buckets=_TRIPLES, registry=self.registry
         )
@@ -81,8 +86,13 @@ class Metrics:
         return Counter(f"headstream_sink_{name}", text, labels, registry=self.registry)
 
 
-def serve(metrics: Metrics, host: str, port: int, ready: Callable[[], bool]) -> ThreadingHTTPServer | None:
-    """Show /metrics, /readyz and /livez; a port in use is logged and costs nothing else."""
+def serve(
+    metrics: Metrics, host: str, port: int, unready: Callable[[], str | None]
+) -> ThreadingHTTPServer | None:
+    """Show /metrics, /readyz and /livez; a port in use is logged and costs nothing else.
+
+    `unready` gives the reason why the worker is not ready, or None.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -90,7 +100,8 @@ def serve(metrics: Metrics, host: str, port: int, ready: Callable[[], bool]) -> 
             if path == "/metrics":
                 self._answer(200, generate_latest(metrics.registry))
             elif path == "/readyz":
-                self._answer(*((200, b"ready\n") if ready() else (503, b"not ready\n")))
+                reason = unready()
+                self._answer(*((200, b"ready\n") if reason is None else (503, f"{reason}\n".encode())))
             elif path == "/livez":
                 self._answer(200, b"alive\n")
             else:

@@ -12,6 +12,7 @@ from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, field
 from functools import partial
 
+from headstream.schemas.errors import RegistryUnavailable
 from headstream.schemas.facts import DeadLetter
 from headstream.sinks.batch import Batch, Limits, Partition
 from headstream.sinks.consumer import Source
@@ -62,6 +63,7 @@ class Sink:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.metrics = metrics or Metrics()
+        self.blocked = False  # The dead-letter topic cannot be written.
         self._source = source
         self._limits = limits or Limits()
         self._renderer = Renderer(base)
@@ -75,7 +77,7 @@ class Sink:
         self._writing: _Writing | None = None
         patience = Patience(wait=stop.wait, failed=self._failed, schedule=schedule or Schedule())
         self._store = PatientStore(store, patience)
-        self._dead_letters = PatientDeadLetters(dead_letters, patience)
+        self._dead_letters = PatientDeadLetters(dead_letters, patience, self._blocked)
 
     def run(self) -> None:
         """Work until told to stop, then write and commit what was read, as far as time allows."""
@@ -139,7 +141,20 @@ class Sink:
         """Move what was read into the batch until that is full; the rest waits for the next one."""
         now, at = self._clock(), int(time.time() * 1e6)
         while self._read and not self._batch.full(self._limits):
-            self._batch = collect(self._batch, self._read.popleft(), self._renderer, now, at)
+            try:
+                self._batch = collect(self._batch, self._read[0], self._renderer, now, at)
+            except RegistryUnavailable as error:  # Nothing is wrong with the message: it waits.
+                self._hold(error)
+                return
+            self._read.popleft()
+
+    def _hold(self, error: RegistryUnavailable) -> None:
+        """Stay in the group for a moment while what was read waits."""
+        self.metrics.retries.labels(reason=type(error).__name__).inc()
+        log.warning("messages wait", extra={"error": str(error), "messages": len(self._read)})
+        self._source.pause()
+        # A partition that is assigned meanwhile is not paused, and what it brings waits with the rest.
+        self._read.extend(self._source.poll(_POLL_SECONDS))
 
     def _write(self) -> None:
         """Start to write what was collected; it is tried for as long as it takes."""
@@ -196,6 +211,10 @@ class Sink:
             for partition, messages in self._source.lag().items():
                 self.metrics.lag.labels(partition=str(partition)).set(messages)
 
+    def _blocked(self, blocked: bool) -> None:
+        self.blocked = blocked
+        self.metrics.blocked.set(blocked)
+
     def _failed(self, error: Unavailable, delay: float) -> None:
         self.metrics.retries.labels(reason=error.reason).inc()
         log.warning("tried in vain", extra={"error": str(error), "again_in_seconds": round(delay, 2)})
@@ -227,9 +246,18 @@ class PatientDeadLetters:
 
     dead_letters: DeadLetters
     patience: Patience
+    blocked: Callable[[bool], None] = lambda blocked: None
 
     def put(self, letters: Sequence[DeadLetter]) -> None:
-        self.patience.persist(partial(self.dead_letters.put, letters))
+        self.patience.persist(partial(self._try, letters))
+        self.blocked(False)
+
+    def _try(self, letters: Sequence[DeadLetter]) -> None:
+        try:
+            self.dead_letters.put(letters)
+        except Unavailable:
+            self.blocked(True)
+            raise
 
     def close(self) -> None:
         self.dead_letters.close()

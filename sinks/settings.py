@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headstream.schemas.clients import client_options
+from headstream.schemas.clients import RegistryOptions, client_options, registry_options
 from headstream.schemas.identifiers import DEFAULT_BASE
 from headstream.schemas.topics import Topics
 from headstream.sinks.batch import Limits
@@ -33,6 +33,7 @@ class Settings:
     metrics_port: int | None = None
     freshness_log: Path | None = None
     ready_file: Path | None = None
+    registry: RegistryOptions | None = None
     kafka: Mapping[str, str] = field(default_factory=dict, repr=False)  # May hold passwords.
 
     @classmethod
@@ -65,6 +66,7 @@ class Settings:
             metrics_port=read.port("HEADSTREAM_METRICS_PORT"),
             freshness_log=read.path("HEADSTREAM_FRESHNESS_LOG"),
             ready_file=read.path("HEADSTREAM_READY_FILE"),
+            registry=registry_options(environ),
             kafka=client_options(environ),
         )
 

@@ -8,15 +8,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from headstream.stream_processors.app import run
+from headstream.stream_processors.dead_letters import Readiness
 from headstream.stream_processors.errors import TrackerError
-from headstream.stream_processors.metrics import Metrics
+from headstream.stream_processors.metrics import Metrics, serve
 from headstream.stream_processors.settings import Settings
 from headstream.stream_processors.tracker import describe, track
-
-log = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -28,8 +27,10 @@ def main() -> None:
             logging.getLogger(noisy).setLevel(logging.WARNING)
         registry = CollectorRegistry()
         metrics = Metrics(registry)
-        _serve(settings.metrics_host, settings.metrics_port, registry)
-        run(settings, metrics, datadir=_folder(), track=track, describe=describe)
+        readiness = Readiness()
+        if settings.metrics_port is not None:
+            serve(registry, settings.metrics_host, settings.metrics_port, readiness.unready)
+        run(settings, metrics, datadir=_folder(), track=track, describe=describe, readiness=readiness)
     except TrackerError as error:
         sys.exit(f"headstream tracker: {error}")
 
@@ -39,16 +40,6 @@ def _folder() -> str:
     folder = Path(tempfile.gettempdir()) / f"headstream-tracker-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return str(folder)
-
-
-def _serve(host: str, port: int | None, registry: CollectorRegistry) -> None:
-    """Offer the metrics; a port in use costs the metrics, never the pipeline."""
-    if port is None:
-        return
-    try:
-        start_http_server(port, addr=host, registry=registry)
-    except OSError as error:
-        log.warning("metrics are not offered on %s:%d: %s", host, port, error)
 
 
 if __name__ == "__main__":

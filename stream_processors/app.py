@@ -18,16 +18,17 @@ from typing import Any
 import faust
 from faust.types import EventT, TopicT
 
+from headstream.schemas.confluent import Frame
 from headstream.schemas.facts import Origin
 from headstream.stream_processors import topics
 from headstream.stream_processors.agents import BagWork, DocumentWork
-from headstream.stream_processors.dead_letters import Outgoing, Sender
+from headstream.stream_processors.dead_letters import Outgoing, Readiness, Sender
 from headstream.stream_processors.definitions import DefinitionReader
 from headstream.stream_processors.errors import InvalidSetting, TopicsUnusable
 from headstream.stream_processors.handling import Describe, Incoming, Track
 from headstream.stream_processors.metrics import Metrics
 from headstream.stream_processors.parked import Redrive
-from headstream.stream_processors.settings import Settings
+from headstream.stream_processors.settings import Settings, framing
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +46,12 @@ def make_app(
     datadir: str,
     track: Track,
     describe: Describe,
+    readiness: Readiness | None = None,
+    frame: Frame = lambda topic, value: value,
 ) -> faust.App:
     """An app with the two agents; `definitions` must have been started before it runs."""
     names = settings.topics
+    readiness = readiness or Readiness()
     app = faust.App(
         settings.group,
         broker=";".join(f"kafka://{host}" for host in settings.bootstrap.split(",")),
@@ -75,12 +79,15 @@ def make_app(
     out = {name: _raw(app, name) for name in (names.identified, names.dead_letters, names.events)}
 
     async def produce(message: Outgoing) -> Awaitable[object]:
+        # A dead letter holds the original bytes, whatever they are.
+        dead = message.topic == names.dead_letters
+        value = message.value if dead else frame(message.topic, message.value)
         sent: Awaitable[object] = await out[message.topic].send(
-            key=message.key, value=message.value, headers=message.headers
+            key=message.key, value=value, headers=message.headers
         )
         return sent
 
-    sender = Sender(produce, metrics)
+    sender = Sender(produce, metrics, readiness)
     bags = BagWork(settings, definitions, sender, metrics, track)
     documents = DocumentWork(settings, Redrive(settings, sender, metrics), sender, metrics, describe)
 
@@ -94,6 +101,7 @@ def make_app(
 
     @app.on_rebalance_complete.connect(weak=False)
     async def _assigned(sender: faust.App, **_: Any) -> None:
+        readiness.assigned = True
         if settings.ready_file is not None:
             settings.ready_file.write_text(f"{os.getpid()}\n", encoding="ascii")
 
@@ -214,13 +222,31 @@ def prepare(settings: Settings) -> None:
         log.warning("%s", problem)
 
 
-def run(settings: Settings, metrics: Metrics, *, datadir: str, track: Track, describe: Describe) -> None:
+def run(
+    settings: Settings,
+    metrics: Metrics,
+    *,
+    datadir: str,
+    track: Track,
+    describe: Describe,
+    readiness: Readiness | None = None,
+) -> None:
     """Run a worker until it is told to stop; ends in SystemExit."""
+    frame = framing(settings)
     prepare(settings)
     definitions = DefinitionReader(settings, metrics)
     definitions.start(_START_SECONDS)
     try:
-        app = make_app(settings, definitions, metrics, datadir=datadir, track=track, describe=describe)
+        app = make_app(
+            settings,
+            definitions,
+            metrics,
+            datadir=datadir,
+            track=track,
+            describe=describe,
+            readiness=readiness,
+            frame=frame,
+        )
         log.info("tracker begins", extra={"group": settings.group, "broker": settings.bootstrap})
         Worker(app, settings).execute_from_commandline()
     finally:

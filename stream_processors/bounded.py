@@ -14,6 +14,8 @@ from headstream.stream_processors.settings import Settings
 # How long a broker may be silent before a bounded read gives up.
 SILENCE = 30.0
 _CHUNK = 500
+_PAUSE = 0.1
+_LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,23 @@ def spans(reader: Consumer, topic: str, timeout: float = SILENCE) -> dict[int, S
         if found.error is not None:
             raise KafkaException(found.error)
         return {
-            number: Span(*reader.get_watermark_offsets(TopicPartition(topic, number), timeout=timeout))
+            number: Span(*_watermarks(reader, TopicPartition(topic, number), timeout))
             for number in sorted(found.partitions)
         }
     except KafkaException as error:
         raise BrokerUnreachable(f"{topic} cannot be read: {error.args[0].str()}") from error
+
+
+def _watermarks(reader: Consumer, place: TopicPartition, timeout: float) -> tuple[int, int]:
+    """First and next offset; a topic that was made just now, or moves, has no leader for a moment."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return reader.get_watermark_offsets(place, timeout=timeout)
+        except KafkaException as error:
+            if error.args[0].code() not in _LEADERLESS or time.monotonic() >= deadline:
+                raise
+            time.sleep(_PAUSE)
 
 
 def read(reader: Consumer, topic: str, wanted: Mapping[int, Span]) -> Iterator[Message]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from headstream.schemas.dead_letters import Headers
 from headstream.stream_processors.handling import Handled, messages
@@ -55,23 +56,54 @@ def outgoing(handled: Handled, key: bytes | None, *, identified: str, dead_lette
     return facts + letters
 
 
+@dataclass(slots=True)
+class Readiness:
+    """Whether a worker gets on: it has partitions, and every topic that it writes can be written."""
+
+    assigned: bool = False
+    blocked: Counter[str] = field(default_factory=Counter)
+
+    def unready(self) -> str | None:
+        """Why the worker is not ready, or None."""
+        if self.blocked:
+            names = ", ".join(sorted(self.blocked))
+            return f"{names} cannot be written, so nothing more is read until it can"
+        return None if self.assigned else "no partitions are assigned yet"
+
+
 class Sender:
     """Sends messages and returns when the broker has them, however long that takes."""
 
-    def __init__(self, produce: Produce, metrics: Metrics) -> None:
+    def __init__(self, produce: Produce, metrics: Metrics, readiness: Readiness | None = None) -> None:
         self._produce = produce
         self._metrics = metrics
+        self._readiness = readiness or Readiness()
 
     async def send(self, batch: Sequence[Outgoing]) -> None:
         """Send all of them; those that fail are sent again with growing pauses. Repeats are harmless."""
         pause = _FIRST_PAUSE
         left = list(batch)
-        while left:
-            left = await self._attempt(left)
-            if left:
-                self._metrics.retries.labels(step="send").inc(len(left))
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-                pause = min(2 * pause, _LONGEST_PAUSE)
+        blocked: frozenset[str] = frozenset()
+        try:
+            while left:
+                left = await self._attempt(left)
+                blocked = self._show(blocked, frozenset(message.topic for message in left))
+                if left:
+                    self._metrics.retries.labels(step="send").inc(len(left))
+                    await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+                    pause = min(2 * pause, _LONGEST_PAUSE)
+        finally:
+            self._show(blocked, frozenset())
+
+    def _show(self, before: frozenset[str], now: frozenset[str]) -> frozenset[str]:
+        """Say which topics this send cannot write; the other agent may be held up by them too."""
+        held = self._readiness.blocked
+        held.update(now - before)
+        held.subtract(before - now)
+        for topic in before | now:
+            self._metrics.blocked.labels(topic=topic).set(held[topic] > 0)
+        self._readiness.blocked = +held
+        return now
 
     async def _attempt(self, batch: Iterable[Outgoing]) -> list[Outgoing]:
         """Send once; the messages that the broker did not acknowledge."""

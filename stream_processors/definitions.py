@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from headstream.schemas.codec import decode_document
 from headstream.schemas.definition import Definition
-from headstream.schemas.errors import SchemaError
+from headstream.schemas.errors import RegistryUnavailable, SchemaError
 from headstream.stream_processors import bounded
 from headstream.stream_processors.errors import BrokerUnreachable, DefinitionsUnavailable
 from headstream.stream_processors.handling import version_of
@@ -114,7 +114,7 @@ class DefinitionReader:
         while not self._stopping.is_set():
             try:
                 self._follow()
-            except (BrokerUnreachable, KafkaException, RuntimeError) as error:
+            except (BrokerUnreachable, KafkaException, RegistryUnavailable, RuntimeError) as error:
                 log.warning("definitions cannot be read, trying again", extra={"error": str(error)})
                 self._stopping.wait(_PAUSE)
 

@@ -5,6 +5,7 @@ TrackerError
 |-- TopicsUnusable            topics are missing, or cannot be made
 |-- DefinitionsUnavailable    the definitions topic could not be read to its end in time
 |-- BrokerUnreachable         a bounded read got no answer
+|-- RedriveFailed             the broker did not take a letter that was sent again
 `-- RetentionExpired          a replay would begin after messages that are already deleted
 """
 
@@ -29,6 +30,10 @@ class DefinitionsUnavailable(TrackerError):
 
 class BrokerUnreachable(TrackerError):
     """The message names the topic and how long the broker was silent."""
+
+
+class RedriveFailed(TrackerError):
+    """What is not settled still waits; the same command again goes on with it."""
 
 
 class RetentionExpired(TrackerError):

@@ -8,7 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from headstream.schemas.clients import client_options
+from headstream.schemas.clients import RegistryOptions, client_options, registry_options
+from headstream.schemas.confluent import Frame, use
+from headstream.schemas.errors import RegistryUnusable
 from headstream.schemas.topics import Topics
 from headstream.stream_processors.errors import InvalidSetting
 
@@ -41,6 +43,7 @@ class Settings:
     # Written once partitions are assigned: readiness for those who wait for it.
     ready_file: Path | None = None
     log_level: str = "INFO"
+    registry: RegistryOptions | None = None
     # Options of librdkafka from the environment; never shown, they hold passwords.
     security: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
@@ -78,12 +81,21 @@ class Settings:
             if environ.get("HEADSTREAM_READY_FILE")
             else None,
             log_level=environ.get("HEADSTREAM_LOG_LEVEL", default.log_level).upper(),
+            registry=registry_options(environ),
             security=MappingProxyType(client_options(environ)),
         )
 
     def kafka(self, **options: str | int | float | bool) -> dict[str, str | int | float | bool]:
         """Configuration of a librdkafka client."""
         return {"bootstrap.servers": self.bootstrap, **self.security, **options}
+
+
+def framing(settings: Settings) -> Frame:
+    """How messages go out and, from now on, come in; raises InvalidSetting."""
+    try:
+        return use(settings.registry)
+    except RegistryUnusable as error:
+        raise InvalidSetting(str(error)) from error
 
 
 def _whole(environ: Mapping[str, str], name: str, default: int, least: int) -> int:

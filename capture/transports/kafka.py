@@ -7,7 +7,7 @@ spools loads neither.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from headstream.capture.errors import LOSSES, WARNINGS, TransportFailed
 from headstream.capture.settings import Settings
 from headstream.schemas.codec import encode_bag, encode_document
 from headstream.schemas.documents import Document
+from headstream.schemas.errors import RegistryUnavailable, RegistryUnusable
 from headstream.schemas.events import Bag, Event, IterationBlock
 from headstream.schemas.topics import PARTITIONER, Topics, run_key
 
@@ -35,7 +36,9 @@ class KafkaTransport:
         *,
         message_bytes: int = MESSAGE_BYTES,
         options: Mapping[str, Any] | None = None,
+        frame: Callable[[str, bytes], bytes] = lambda topic, value: value,
     ) -> None:
+        self._frame = frame
         self.topics = topics
         self.message_bytes = message_bytes
         self._config = {**configuration(bootstrap), **(options or {})}
@@ -52,7 +55,16 @@ class KafkaTransport:
         """The transport to the configured broker; TransportFailed if none is configured."""
         if settings.bootstrap is None:
             raise TransportFailed("no Kafka broker is configured: set HEADSTREAM_BOOTSTRAP to host:port")
-        return cls(settings.bootstrap, Topics(settings.topic_prefix), options=dict(settings.kafka))
+        topics, options = Topics(settings.topic_prefix), dict(settings.kafka)
+        if settings.registry is None:
+            return cls(settings.bootstrap, topics, options=options)
+        from headstream.schemas.confluent import use  # With its HTTP client, which few need.
+
+        try:
+            frame = use(settings.registry)
+        except RegistryUnusable as error:
+            raise TransportFailed(str(error)) from error
+        return cls(settings.bootstrap, topics, options=options, frame=frame)
 
     def publish(self, document: Document) -> None:
         self._hand_over(self.topics.definitions, document.key.encode(), encode_document(document))
@@ -95,6 +107,13 @@ class KafkaTransport:
 
     def _produce(self, number: int) -> None:
         topic, key, value = self._pending[number]
+        try:
+            value = self._frame(topic, value)
+        except RegistryUnavailable as error:  # The message stays ours, and is tried again with the others.
+            self.last_error = str(error)
+            WARNINGS.add("schema-registry", message=self.last_error)
+            self._refused.append(number)
+            return
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             self._on_delivery(number, error)

@@ -3,6 +3,7 @@
 CommandError
 |-- NotUp               nothing is running that could answer
 |-- Unreadable          a file or location given to a command cannot be used
+|-- NoSuchLetter        no dead letter has the given id
 `-- ApiRefused          the query API answered with a problem
 """
 
@@ -19,6 +20,10 @@ class NotUp(CommandError):
 
 class Unreadable(CommandError):
     """A file or location cannot be used."""
+
+
+class NoSuchLetter(CommandError):
+    """No dead letter has this id, or its retention is over."""
 
 
 class ApiRefused(CommandError):

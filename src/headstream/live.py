@@ -9,6 +9,9 @@ from pathlib import Path
 
 from headstream.errors import CommandError, NotUp
 from headstream.places import NAMESPACE, Places
+from headstream.schemas.clients import registry_options
+from headstream.schemas.confluent import use
+from headstream.schemas.errors import RegistryUnusable
 from headstream.services import state
 from headstream.services.state import Running, State
 
@@ -67,6 +70,10 @@ def use_broker(places: Places) -> str:
         )
     demand_broker(address)
     os.environ["HEADSTREAM_BOOTSTRAP"] = address
+    try:
+        use(registry_options(os.environ))  # What lies in the topics may be in its framing.
+    except RegistryUnusable as error:
+        raise CommandError(str(error)) from error
     return address
 
 

@@ -53,6 +53,11 @@ class Places:
         return self.data / "dead-letters"
 
     @property
+    def settlements(self) -> Path:
+        """What became of the letters since: sent again, or dropped."""
+        return self.data / "dead-letters-settled"
+
+    @property
     def logs(self) -> Path:
         """Logs of started services."""
         return self.data / "logs"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pyoxigraph as ox
 import yaml
 
 from headstream.errors import Unreadable
-from headstream.schemas.definition import parse_definition, parse_store
-from headstream.schemas.documents import Document, DomainData, document, parse_person
-from headstream.schemas.errors import InvalidDefinition, SchemaError
+from headstream.schemas.definition import Store, parse_definition, parse_store
+from headstream.schemas.documents import Document, DomainData, Person, document, parse_person
+from headstream.schemas.errors import InvalidDefinition, Key, SchemaError
 from headstream.schemas.facts import Origin
+from headstream.schemas.lines import line_of, repeated
+from headstream.schemas.strict import Where
 from headstream.stream_processors.tracker import describe
 
 _RDF = {".nt": ox.RdfFormat.N_TRIPLES, ".ttl": ox.RdfFormat.TURTLE}
@@ -25,8 +28,8 @@ _MOST = 900_000
 def read_documents(path: Path) -> tuple[Document, ...]:
     """The documents in a file: YAML or JSON (a definition, stores, persons), N-Triples or Turtle.
 
-    Each is one that the tracker takes: it has been described here once. Raises Unreadable, with the file
-    and what is wrong in it.
+    Each is one that the tracker takes: it has been described here once. Raises Unreadable, with the file,
+    the line and the key, and what is wrong there.
     """
     try:
         text = path.read_text("utf-8")
@@ -36,6 +39,9 @@ def read_documents(path: Path) -> tuple[Document, ...]:
         found = _documents(path, text)
         for number, each in enumerate(found):
             describe(each, Origin(topic="file", partition=0, offset=number))
+    except InvalidDefinition as error:
+        line = line_of(text, error.path) if path.suffix.lower() not in _RDF and error.path else None
+        raise Unreadable(f"{path}{'' if line is None else f':{line}'}: {error}") from error
     except SchemaError as error:
         raise Unreadable(f"{path}: {error}") from error
     for each in found:
@@ -52,6 +58,13 @@ def _documents(path: Path, text: str) -> tuple[Document, ...]:
         chunks = _chunks(_triples(text, _RDF[kind]))
         return tuple(document(DomainData(name=path.stem, ntriples=chunk)) for chunk in chunks)
     loaded = _loaded(path, text)
+    twice = repeated(text)
+    if twice is not None:
+        keys, first, second = twice
+        raise Unreadable(
+            f"{path}:{second}: {'.'.join(map(str, keys))} stands twice, first on line {first}; "
+            "only one of them would count"
+        )
     try:
         return _structured(loaded)
     except (TypeError, ValueError, AttributeError) as error:
@@ -64,32 +77,49 @@ def _loaded(path: Path, text: str) -> Any:
         try:
             return json.loads(text)
         except ValueError as error:
-            raise Unreadable(f"{path} is not JSON: {error}") from error
+            line = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+            raise Unreadable(f"{path}{line}: not JSON: {error}") from error
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none.
-        raise Unreadable(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+        line = "" if mark is None else f":{mark.line + 1}"
+        raise Unreadable(f"{path}{line}: not YAML: {' '.join(str(error).split())}") from error
 
 
 def _structured(body: Any) -> tuple[Document, ...]:
     if isinstance(body, list):
-        return tuple(document(parse_store(each)) for each in body)
+        return tuple(document(each) for each in _stores(body, ()))
     if isinstance(body, dict) and body.keys() & {"stores", "persons"}:
         unknown = sorted(str(key) for key in body.keys() - {"stores", "persons"})
         if unknown:
             raise InvalidDefinition(
                 f"{', '.join(unknown)} cannot stand beside `stores` and `persons`; give the definition a "
-                "file of its own (its own stores belong under `storages`)"
+                "file of its own (its own stores belong under `storages`)",
+                (unknown[0],),
             )
-        stores = [document(parse_store(each)) for each in _list(body, "stores")]
-        return (*stores, *(document(parse_person(each)) for each in _list(body, "persons")))
+        stores = _stores(_list(body, "stores"), ("stores",))
+        contents: list[Store | Person] = [*stores, *_persons(_list(body, "persons"))]
+        return tuple(document(each) for each in contents)
     return (document(parse_definition(body)),)
+
+
+def _stores(items: list[Any], path: tuple[Key, ...]) -> list[Store]:
+    return [parse_store(each, Where("a store", (*path, number))) for number, each in enumerate(items)]
+
+
+def _persons(items: list[Any]) -> Iterator[Person]:
+    for number, each in enumerate(items):
+        try:
+            yield parse_person(each)
+        except InvalidDefinition as error:
+            raise InvalidDefinition(str(error), ("persons", number, *error.path)) from error
 
 
 def _list(body: dict[str, Any], key: str) -> list[Any]:
     found = body.get(key) or []
     if not isinstance(found, list):
-        raise InvalidDefinition(f"`{key}` must be a list, each entry with an `id`")
+        raise InvalidDefinition(f"`{key}` must be a list, each entry with an `id`", (key,))
     return found
 
 

@@ -21,7 +21,7 @@ from headstream.query_api.__main__ import listen
 from headstream.query_api.settings import Settings as ApiSettings
 from headstream.query_api.store import OxigraphStore as QueryableOxigraph
 from headstream.schemas.facts import Identified
-from headstream.sinks.dead_letters import FileDeadLetters
+from headstream.sinks.dead_letters import FileDeadLetters, Settlements
 from headstream.sinks.freshness import FreshnessLog
 from headstream.sinks.metrics import Metrics
 from headstream.sinks.stores.oxigraph import OxigraphStore
@@ -64,6 +64,7 @@ def open_pipeline(places: Places, store: OxigraphStore, *, base: str) -> Pipelin
         Shelf(places.documents),
         FileDeadLetters(places.dead_letters),
         base=base,
+        settlements=Settlements(places.settlements),
         metrics=Metrics(),
         observer=_freshness_log(Path(freshness)) if freshness else None,
     )
@@ -143,7 +144,14 @@ class _Taker(threading.Thread):
             bag_size=self._settings.bag_size,
             silent_seconds=self._settings.silent_seconds,
             archive=self._archive,
+            # Between two rounds: what somebody asked for is written with the next.
+            progress=lambda _: self._redrive(),
         )
+
+    def _redrive(self) -> None:
+        sent = self._pipeline.redrive()
+        if sent:
+            log.info("dead letters sent again: %d", sent)
 
 
 def _spool(settings: CaptureSettings) -> Path:

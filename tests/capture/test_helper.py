@@ -19,6 +19,7 @@ from headstream.capture.delegate import _shared
 from headstream.capture.helper import Helper, Input, settings_of
 from headstream.capture.reading import spools
 from headstream.capture.transports.memory import MemoryTransport
+from headstream.schemas.clients import RegistryOptions
 from headstream.schemas.events import Bag, event_count
 
 
@@ -91,7 +92,9 @@ def test_a_helper_leaves_in_the_spool_what_cannot_be_shipped(spool: Path) -> Non
 
 
 def test_what_a_script_set_is_what_its_helper_has(tmp_path: Path) -> None:
-    settings = Settings(spool=tmp_path, bootstrap="h:1", kafka=(("sasl.password", "x"),), bag_size=7)
+    kafka = (("sasl.password", "x"),)
+    registry = RegistryOptions(url="http://registry:8081", user="lee", password="y")
+    settings = Settings(spool=tmp_path, bootstrap="h:1", kafka=kafka, registry=registry, bag_size=7)
     assert settings_of(json.loads(json.dumps(_shared(settings)))) == settings
 
 

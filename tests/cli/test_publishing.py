@@ -7,8 +7,24 @@ from typing import Any
 
 import pytest
 
+from headstream import capture
 from headstream.errors import Unreadable
 from headstream.publish import read_documents
+
+DEFINITION = """\
+dataflow_name: tiny
+workflow_type: Experiment
+data_transformations:
+  training:
+    type: LearningStage
+    stage_type: Training
+    input_datasets:
+      - attributes: [{name: data, ml_semantics: dataset}]
+    output_datasets:
+      - attributes:
+          - {name: loss, ml_semantics: evaluation_measure}
+          - {name: model, ml_semantics: model}
+"""
 
 
 def spools(cli: Any) -> list[Any]:
@@ -59,6 +75,61 @@ def test_an_invalid_document_is_refused_with_its_key(
     with pytest.raises(Unreadable) as refused:
         read_documents(tmp_path / name)
     assert words in str(refused.value) and name in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "begins"),
+    [
+        ("d.yaml", DEFINITION.replace("ml_semantics: model}", "ml_semantics: modell}"), "d.yaml:12: "),
+        ("d.yaml", DEFINITION.replace("stage_type: Training", "stage: Training"), "d.yaml:6: "),
+        ("d.yaml", DEFINITION.replace("stage_type: Training", "cycle: true"), "d.yaml:5: "),
+        ("d.yaml", DEFINITION.replace("{name: loss, ", "{"), "d.yaml:11: "),
+        ("d.yaml", DEFINITION.replace("{name: loss,", "{name: loss, describes: los,"), "d.yaml:11: "),
+        ("d.yaml", DEFINITION + "  evaluation: {parent: nowhere}\n", "d.yaml:13: "),
+        ("d.yaml", DEFINITION + "  training: {}\n", "d.yaml:13: data_transformations.training stands twice"),
+        ("d.yaml", "a: b\n  c: d\n", "d.yaml:2: not YAML"),
+        ("d.json", '{\n"dataflow_name": "w",\n\t"workflow_type": "Novel"\n}', "d.json:3: "),
+        ("e.json", '{\n"dataflow_name": "w",\n}', "e.json:3: not JSON"),
+        ("s.yaml", "stores:\n  - {id: a, type: GPFS}\n  - id: b\n    typ: GPFS\n", "s.yaml:4: store 'b'"),
+        ("p.yaml", "persons:\n  - id: lee\n    persona: Wizard\n", "p.yaml:3: person 'lee'"),
+    ],
+)
+def test_a_refusal_names_the_line_and_the_key(tmp_path: Path, name: str, text: str, begins: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(Unreadable) as refused:
+        read_documents(tmp_path / name)
+    assert str(refused.value).removeprefix(f"{tmp_path}/").startswith(begins), str(refused.value)
+
+
+def test_a_script_is_told_the_line_too(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.setenv("HEADSTREAM_SPOOL", str(tmp_path / "spool"))
+    (tmp_path / "d.yaml").write_text("dataflow_name: w\nworkflow_type: Novel\n")
+    with capture.workflow("w", definition=tmp_path / "d.yaml"):
+        pass
+    assert f"{tmp_path}/d.yaml:2: " in capsys.readouterr().err
+
+
+def test_versions_of_a_definition_are_compared_place_by_place(up: Any) -> None:
+    second = DEFINITION.replace("workflow_type: Experiment\n", "")
+    second = second.replace("name: loss, ml_semantics: evaluation_measure", "name: error, dtype: float")
+    for name, text in (("one.yaml", DEFINITION), ("two.yaml", second)):
+        (up.home / name).write_text(text)
+    files = up("define", "--diff", "one.yaml", "two.yaml", "--json")
+    assert files.status == 1 and files.json["equal"] is False
+    assert [(each["change"], each["place"]) for each in files.json["changes"]] == [
+        ("added", "data_transformations.training.out.error"),
+        ("removed", "data_transformations.training.out.loss"),
+        ("removed", "workflow_type"),
+    ]
+    missing = up("define", "--diff", "one.yaml")
+    assert missing.status == 2 and "no other version" in missing.said, "nothing is published yet"
+    published = up("define", "one.yaml", "--json").json["published"][0]["hash"]
+    assert up("define", "--diff", "one.yaml").status == 0
+    differ = up("define", "--diff", "two.yaml")
+    assert differ.status == 1 and '- workflow_type: "Experiment"' in differ.out
+    assert up("define", "two.yaml").status == 0
+    by_hash = up("define", "--diff", published[:10], "tiny", "--json")
+    assert by_hash.json["changes"] == files.json["changes"] and by_hash.json["old"] == published
 
 
 def test_one_invalid_document_keeps_all_from_being_published(up: Any) -> None:

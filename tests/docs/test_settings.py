@@ -106,15 +106,23 @@ def _sources(root: Path) -> Iterator[tuple[str, ast.Module]]:
             yield reader, ast.parse(path.read_text("utf-8"), str(path))
 
 
-def _takes_client_options(node: ast.AST) -> bool:
-    """Tell a call of the one function that reads HEADSTREAM_KAFKA_* for all clients (schemas/clients.py)."""
-    return isinstance(node, ast.Call) and getattr(node.func, "id", None) == "client_options"
+# What the two functions of schemas/clients.py read for all clients.
+OPTIONS = {
+    "client_options": ["HEADSTREAM_KAFKA_"],
+    "registry_options": [
+        f"HEADSTREAM_REGISTRY_{name}" for name in ("URL", "USER", "PASSWORD", "TOKEN", "CA")
+    ],
+}
+
+
+def _options_taken(node: ast.AST) -> list[str]:
+    """The variables behind a call of one of these functions."""
+    return OPTIONS.get(getattr(node.func, "id", ""), []) if isinstance(node, ast.Call) else []
 
 
 def _named(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
-        if _takes_client_options(node):
-            yield "HEADSTREAM_KAFKA_"
+        yield from _options_taken(node)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and NAME.fullmatch(node.value):
             yield node.value
 
@@ -125,8 +133,7 @@ def _read(tree: ast.AST) -> Iterator[str]:
     Keys of dictionaries and assignments only set a variable for a child.
     """
     for node in ast.walk(tree):
-        if _takes_client_options(node):
-            yield "HEADSTREAM_KAFKA_"
+        yield from _options_taken(node)
         held: list[ast.expr] = []
         if isinstance(node, ast.Call):
             held = [*node.args, *(keyword.value for keyword in node.keywords)]

@@ -154,7 +154,7 @@ def test_bytes_after_the_end_are_refused(tail: bytes) -> None:
 @given(st.binary(max_size=60))
 def test_garbage_is_refused_with_an_error_of_ours(data: bytes) -> None:
     with pytest.raises(UnknownFraming):
-        decode_bag(b"\x00" + data)
+        decode_bag(b"\x01" + data)
     with pytest.raises(SchemaError):
         decode_bag(BAG[:10] + data + b"\xff")
 

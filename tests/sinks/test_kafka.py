@@ -190,11 +190,20 @@ def test_dead_letters_that_cannot_be_written_stop_the_stream_until_they_can(
     pipeline: Pipeline, store: BlazegraphStore, steps: Steps, until: Until
 ) -> None:
     pipeline.produce([b"garbage"] + [encode_identified(steps(number)) for number in range(8)])
-    pipeline.start()
+    (port,) = free_ports(1)
+    pipeline.start(HEADSTREAM_METRICS_PORT=str(port))
+
+    def asked(path: str) -> httpx.Response:
+        return httpx.get(f"http://127.0.0.1:{port}/{path}", trust_env=False)
+
     until(lambda: "tried in vain" in pipeline.log(), 40)
+    assert asked("readyz").status_code == 503 and "dead-letter topic" in asked("readyz").text
+    assert "headstream_sink_blocked 1.0" in asked("metrics").text
     assert sum(pipeline.committed()) == 0
     pipeline.create(pipeline.topics.dead_letters)
     until(lambda: sum(pipeline.committed()) == 9, 40)
+    assert asked("readyz").status_code == 200
+    assert "headstream_sink_blocked 0.0" in asked("metrics").text
     (letter,) = pipeline.dead_letters(1)
     assert letter.value == b"garbage"
     assert store.size() == 400

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
+from headstream.schemas import registry
 from headstream.schemas.codec import decode_identified, encode_identified
+from headstream.schemas.errors import RegistryUnavailable
 from headstream.schemas.facts import DeadLetter, Identified, Origin
 from headstream.sinks.batch import Limits
 from headstream.sinks.consumer import MemorySource
@@ -97,6 +99,35 @@ def test_offsets_are_committed_after_the_write(start: Start, steps: Steps, until
     running.end()
 
 
+def test_a_registry_that_is_away_is_waited_for_and_a_schema_it_lacks_is_a_letter(
+    start: Start, steps: Steps, until: Until
+) -> None:
+    """Framed messages (Confluent's wire format) among our own; only the answer "no such id" is a refusal."""
+    away = threading.Event()
+
+    def resolve(number: int) -> str | None:
+        if not away.is_set():
+            raise RegistryUnavailable("nobody answers")
+        return registry.current("identified").text if number == 3 else None
+
+    own = [encode_identified(steps(number)) for number in range(3)]
+    framed = [b"\0" + number.to_bytes(4, "big") + own[2][10:] for number in (3, 4)]
+    registry.resolve_with(resolve)
+    try:
+        running = start([own[0], framed[0], own[1], framed[1]])
+        until(lambda: (running.metric("retries_total", reason="RegistryUnavailable") or 0) >= 2, 5)
+        until(lambda: running.source.committed == {PLACE: 1}, 5)
+        assert running.source.paused and not running.letters.letters
+        away.set()
+        until(lambda: running.source.committed == {PLACE: 4}, 5)
+        assert running.store.size() == 150
+        (letter,) = running.letters.letters
+        assert (letter.reason, letter.value, letter.origin.offset) == ("unknown-schema", framed[1], 3)
+        running.end()
+    finally:
+        registry.resolve_with(None)
+
+
 def test_a_store_that_is_away_is_waited_for_and_costs_nothing(
     start: Start, steps: Steps, until: Until
 ) -> None:
@@ -127,9 +158,12 @@ def test_undecodable_bytes_become_dead_letters_and_the_stream_goes_on(
     assert running.store.size() == 50
     assert [letter.value for letter in running.letters.letters] == garbage
     assert [letter.origin.offset for letter in running.letters.letters] == list(range(len(garbage)))
-    assert {letter.reason for letter in running.letters.letters} == {"undecodable"}
+    # Bytes that name a schema, of a registry or by fingerprint, may be read one day; the others cannot.
+    named = {letter.value for letter in running.letters.letters if letter.reason == "unknown-schema"}
+    assert named == {garbage[1], garbage[5]}
+    assert {one.reason for one in running.letters.letters if one.value not in named} == {"undecodable"}
     assert {letter.stage for letter in running.letters.letters} == {"sink"}
-    assert running.metric("dead_letters_total", reason="undecodable") == len(garbage)
+    assert running.metric("dead_letters_total", reason="undecodable") == len(garbage) - len(named)
 
 
 def test_an_event_with_an_illegal_iri_is_kept_alone_and_can_be_sent_again(
@@ -336,7 +370,7 @@ def test_metrics_are_shown_and_a_port_in_use_costs_nothing_else() -> None:
 
     metrics = Metrics()
     metrics.freshness.observe([0.2, 7.0, 1e9])
-    server = serve(metrics, "127.0.0.1", 0, lambda: False)
+    server = serve(metrics, "127.0.0.1", 0, lambda: "not yet")
     assert server is not None
     port = server.server_address[1]
     assert isinstance(port, int)
@@ -346,6 +380,6 @@ def test_metrics_are_shown_and_a_port_in_use_costs_nothing_else() -> None:
         assert 'freshness_seconds_bucket{le="+Inf"} 3.0' in client.get(f"{url}/metrics").text
         assert client.get(f"{url}/readyz").status_code == 503
         assert client.get(f"{url}/livez").status_code == 200
-    assert serve(metrics, "127.0.0.1", port, lambda: True) is None
+    assert serve(metrics, "127.0.0.1", port, lambda: None) is None
     server.shutdown()
     server.server_close()

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
 import sys
+import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import pytest
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
+from headstream.schemas.clients import RegistryOptions
 from headstream.schemas.codec import decode_identified, encode_bag, encode_document
+from headstream.schemas.confluent import use
 from headstream.schemas.documents import Document
 from headstream.schemas.events import Bag
 from headstream.schemas.facts import Fact, Identified
 from headstream.schemas.topics import PARTITIONER, Topics, run_key
+from headstream.services.artefacts import find_maven
+from headstream.services.ports import free_ports
+from headstream.services.settings import Settings as ServicesSettings
+from headstream.services.stack import answers
 from headstream.stream_processors import topics
 from headstream.stream_processors.settings import Settings
 
@@ -31,6 +42,11 @@ class Stream:
     folder: Path
     environ: dict[str, str] = field(default_factory=dict)
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    command: list[str] = field(
+        default_factory=lambda: [
+            sys.executable, "-W", "error::ResourceWarning", "-m", "headstream.stream_processors"
+        ]
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         self.producer = Producer(
@@ -99,8 +115,23 @@ class Stream:
         self.read_until(self.settings.topics.identified, enough, seconds)
         return decoded
 
+    def identified_framed(
+        self, done: Callable[[list[Identified]], bool], server: RegistryServer | None, seconds: float = 60
+    ) -> list[Identified]:
+        """As `identified`, where a schema registry is in use; None: what it said before is enough."""
+        if server is not None:
+            use(RegistryOptions(url=server.url))
+        return self.identified(done, seconds)
+
     def letters(self, count: int, seconds: float = 60) -> list[Message]:
         return self.read_until(self.settings.topics.dead_letters, lambda found: len(found) >= count, seconds)
+
+    @staticmethod
+    def await_(condition: Callable[[], bool], seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {seconds} s"
+            time.sleep(0.1)
 
     # Workers.
 
@@ -108,7 +139,7 @@ class Stream:
         """Start a worker; its log is worker.log."""
         with (self.folder / "worker.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-W", "error::ResourceWarning", "-m", "headstream.stream_processors"],
+                self.command,
                 env={
                     **os.environ,
                     "HEADSTREAM_BOOTSTRAP": self.settings.bootstrap,
@@ -130,6 +161,89 @@ class Stream:
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
             process.wait(10)
+
+
+@dataclass
+class RegistryServer:
+    """A real Confluent-compatible registry (Apicurio), which can be made to hang and to go on."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def register(self, subject: str, schema: str) -> int:
+        answer = httpx.post(
+            f"{self.url}/subjects/{subject}/versions", json={"schema": schema}, trust_env=False, timeout=30
+        )
+        assert answer.is_success, answer.text
+        return int(answer.json()["id"])
+
+    def text(self, number: int) -> str:
+        return str(httpx.get(f"{self.url}/schemas/ids/{number}", trust_env=False).json()["schema"])
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+
+REGISTRY = "2.6.13.Final"  # The last that runs on Java 17.
+REGISTRY_SHA256 = "3cda1b34aa020fb4ac4dd6a66018d757e81e437f97e20a1f92d366b70091c6ba"
+
+
+@pytest.fixture(scope="session")
+def registry_jar(artefacts) -> tuple[Path, Path]:
+    """Java, and the registry's jar among its libraries: fetched by Maven once, beside Kafka's."""
+    settings = ServicesSettings.from_env(os.environ)
+    home = settings.cache / "services" / f"apicurio-{REGISTRY}"
+    jar = home / f"apicurio-registry-app-{REGISTRY}-runner.jar"
+    if not jar.exists():
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home.parent) as work:
+            name = f"apicurio-registry-app-{REGISTRY}-all.tar.gz"
+            copy = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
+            artefact = f"-Dartifact=io.apicurio:apicurio-registry-app:{REGISTRY}:tar.gz:all"
+            command = [str(find_maven(settings)), "-q", "-B", copy, artefact, f"-DoutputDirectory={work}"]
+            subprocess.run(command, check=True, timeout=1800, cwd=work, stdin=subprocess.DEVNULL)
+            with (Path(work) / name).open("rb") as archive:
+                assert hashlib.file_digest(archive, "sha256").hexdigest() == REGISTRY_SHA256
+            with tarfile.open(Path(work) / name) as archive:
+                archive.extractall(Path(work) / "files", filter="data")
+            (Path(work) / "files").rename(home)
+    return artefacts.java, jar
+
+
+@pytest.fixture(scope="session")
+def schema_registry(
+    registry_jar: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RegistryServer]:
+    java, jar = registry_jar
+    (port,) = free_ports(1)
+    folder = tmp_path_factory.mktemp("registry")
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                str(java),
+                "-Xmx300m",
+                f"-Dquarkus.http.port={port}",
+                "-Dquarkus.http.host=127.0.0.1",
+                "-jar",
+                str(jar),
+            ],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+        )
+    try:
+        server = RegistryServer(f"http://127.0.0.1:{port}/apis/ccompat/v7", process)
+        ready = answers(f"{server.url}/subjects")
+        Stream.await_(ready)
+        yield server
+    finally:
+        process.kill()
+        process.wait(10)
 
 
 def facts_of(identified: list[Identified]) -> set[Fact]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 from prometheus_client import CollectorRegistry
 
-from headstream.stream_processors import __main__ as main
 from headstream.stream_processors.app import credentials, make_app
 from headstream.stream_processors.definitions import DefinitionReader
 from headstream.stream_processors.errors import InvalidSetting
-from headstream.stream_processors.metrics import Metrics
+from headstream.stream_processors.metrics import Metrics, serve
 from headstream.stream_processors.settings import Settings
 from headstream.stream_processors.tracker import describe, track
 
@@ -83,5 +82,5 @@ def test_a_port_in_use_costs_the_metrics_and_not_the_worker(caplog: pytest.LogCa
     with socket.socket() as taken:
         taken.bind(("0.0.0.0", 0))
         taken.listen()
-        main._serve("127.0.0.1", taken.getsockname()[1], CollectorRegistry())
+        assert serve(CollectorRegistry(), "127.0.0.1", taken.getsockname()[1], lambda: None) is None
     assert "metrics are not offered" in caplog.text

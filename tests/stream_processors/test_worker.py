@@ -7,11 +7,13 @@ import random
 import signal
 import time
 from dataclasses import replace
+from functools import partial
 
+import httpx
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from headstream.schemas.codec import decode_bag, encode_bag
+from headstream.schemas.codec import decode_bag, encode_bag, encode_document
 from headstream.schemas.dead_letters import definition_of, from_headers
 from headstream.schemas.definition import parse_definition
 from headstream.schemas.documents import Document, Person, document
@@ -19,6 +21,7 @@ from headstream.schemas.events import Bag, RunEnded, RunStarted, StepEnded, Step
 from headstream.schemas.facts import Identified, Origin
 from headstream.schemas.values import AttributeValue
 from headstream.schemas.vocabulary import FINISHED
+from headstream.services.ports import free_ports
 from headstream.stream_processors import topics
 from headstream.stream_processors.replay import replay_topics
 from headstream.stream_processors.tracker import describe, track
@@ -97,6 +100,7 @@ def test_a_run_stays_in_the_partition_that_its_key_says_whoever_writes(new_strea
 def test_poison_is_kept_with_its_reason_and_the_stream_goes_on(stream) -> None:
     whole = encode_bag(bag("poison", 1))
     poison = [b"", None, b"garbage", whole[:-3], whole + b"x", whole[:2] + b"\0" * 8 + whole[10:]]
+    poison += [b"\xc3\x02" + whole[2:], encode_document(document(DEFINITION)), whole[:10] + b"\x08" * 40]
     stream.document(document(DEFINITION))
     for value in poison:
         stream.send(stream.settings.topics.events, b"k", value)
@@ -159,6 +163,26 @@ def test_a_bag_that_comes_before_its_definition_ends_as_if_it_had_come_after(new
     written = []
     replay_topics(late.settings, write=written.extend)
     assert union(written) == wanted  # a replay reads the definitions first
+
+
+def test_a_run_keeps_its_version_while_another_of_the_same_name_is_published(stream) -> None:
+    other = parse_definition({"dataflow_name": "fit", "data_transformations": {"train": {"cycle": True}}})
+    stream.document(document(DEFINITION))
+    stream.bag(bag("old", 1))
+    stream.flush()
+    stream.worker()
+    stream.identified(lambda items: any(item.execution == "old" for item in items))
+    stream.document(document(other))
+    stream.bag(bag("new", 1, definition=other.content_hash))
+    stream.bag(bag("old", 2))
+    stream.flush()
+    wanted = ["new", "old", "old"]
+    found = stream.identified(lambda items: sorted(i.execution for i in items if i.execution) == wanted)
+    for execution, numbers, definition in (("old", (1, 2), DEFINITION), ("new", (1,), other)):
+        facts = {fact for item in found if item.execution == execution for fact in item.facts}
+        given = definition.content_hash
+        tracked = [track(bag(execution, n, definition=given), definition, NOWHERE) for n in numbers]
+        assert facts == {fact for item in tracked for fact in item.identified.facts}
 
 
 def test_parked_bags_are_sent_again_although_the_worker_dies_in_between(new_stream) -> None:
@@ -239,22 +263,29 @@ def test_a_dead_letter_topic_that_cannot_be_written_stops_the_reading_and_loses_
     stream.document(document(DEFINITION))
     stream.bag(replace(bag("before", 1)))
     stream.flush()
-    stream.environ["HEADSTREAM_CREATE_TOPICS"] = "false"
+    (port,) = free_ports(1)
+    stream.environ |= {"HEADSTREAM_CREATE_TOPICS": "false", "HEADSTREAM_TRACKER_METRICS_PORT": str(port)}
     stream.worker()
     stream.identified(lambda items: any(item.execution == "before" for item in items))
+    asked = partial(httpx.get, trust_env=False)
+    assert asked(f"http://127.0.0.1:{port}/readyz").status_code == 200
     admin.delete_topics([names.dead_letters])[names.dead_letters].result(10)
     stream.send(names.events, b"fit/r", b"poison")
     stream.flush()
-    deadline = time.monotonic() + 90
-    while "could not be written" not in stream.log():
-        assert time.monotonic() < deadline, stream.log()
-        time.sleep(0.2)
+    stream.await_(lambda: asked(f"http://127.0.0.1:{port}/readyz").status_code == 503, 90)
+    assert names.dead_letters in asked(f"http://127.0.0.1:{port}/readyz").text
+    assert asked(f"http://127.0.0.1:{port}/livez").status_code == 200
+    gauge = f'headstream_tracker_blocked{{topic="{names.dead_letters}"}}'
+    assert f"{gauge} 1.0" in asked(f"http://127.0.0.1:{port}/metrics").text
+    assert "could not be written" in stream.log() and "poison" not in stream.log()
     topics.create(stream.settings)
     (letter,) = stream.letters(1, seconds=90)
     assert letter.value() == b"poison"
     stream.bag(bag("after", 1))
     stream.flush()
     stream.identified(lambda items: any(item.execution == "after" for item in items))
+    stream.await_(lambda: asked(f"http://127.0.0.1:{port}/readyz").status_code == 200)
+    assert f"{gauge} 0.0" in asked(f"http://127.0.0.1:{port}/metrics").text
 
 
 def test_a_run_has_its_facts_once_it_has_ended(stream) -> None:

@@ -10,6 +10,7 @@ import typer
 from headstream import __version__
 from headstream.cli import (
     configuration,
+    letters,
     lifecycle,
     publishing,
     questions,
@@ -34,7 +35,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for family in (showcase, lifecycle, questions, publishing, rebuilding, running, spool, configuration):
+for family in (
+    showcase,
+    lifecycle,
+    questions,
+    publishing,
+    rebuilding,
+    letters,
+    running,
+    spool,
+    configuration,
+):
     family.register(app)
 
 

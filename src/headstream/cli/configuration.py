@@ -59,6 +59,18 @@ SETTINGS: Final = (
     Setting(name="HEADSTREAM_BASE_IRI", default="https://provml.example.org/id/", readers="api, cli, sink"),
     Setting(name="HEADSTREAM_READY_FILE", default="(none)", readers="cli, sink, tracker"),
     Setting(name="HEADSTREAM_KAFKA_*", default="(none)", readers="capture, sink, tracker", secret=True),
+    Setting(name="HEADSTREAM_REGISTRY_URL", default="(none)", readers="capture, cli, sink, tracker"),
+    Setting(name="HEADSTREAM_REGISTRY_USER", default="(none)", readers="capture, cli, sink, tracker"),
+    Setting(
+        name="HEADSTREAM_REGISTRY_PASSWORD",
+        default="(none)",
+        readers="capture, cli, sink, tracker",
+        secret=True,
+    ),
+    Setting(
+        name="HEADSTREAM_REGISTRY_TOKEN", default="(none)", readers="capture, cli, sink, tracker", secret=True
+    ),
+    Setting(name="HEADSTREAM_REGISTRY_CA", default="(the system's)", readers="capture, cli, sink, tracker"),
     Setting(name="HEADSTREAM_TRACE", default="(none)", readers="cli"),
     Setting(name="HEADSTREAM_SPOOL", default="(spool in HEADSTREAM_DATA)", readers="capture"),
     Setting(name="HEADSTREAM_SPOOL_BYTES", default="8589934592", readers="capture"),

@@ -63,10 +63,13 @@ def is_ours(error: Exception) -> bool:
     """Tell whether an error is one that was foreseen, whose message is a sentence for the user."""
     from headstream.capture.errors import CaptureError
     from headstream.query_api.errors import QueryApiError
-    from headstream.schemas.errors import SchemaError
+    from headstream.schemas.errors import RegistryUnavailable, RegistryUnusable, SchemaError
     from headstream.services.errors import ServicesError
     from headstream.sinks.errors import SinkError
     from headstream.stream_processors.errors import TrackerError
 
-    ours = (CommandError, CaptureError, QueryApiError, SchemaError, ServicesError, SinkError, TrackerError)
+    ours = (
+        CommandError, CaptureError, QueryApiError, RegistryUnavailable, RegistryUnusable, SchemaError,
+        ServicesError, SinkError, TrackerError,
+    )  # fmt: skip
     return isinstance(error, ours)
