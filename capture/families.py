@@ -24,6 +24,7 @@ class Family:
         "counter",
         "cycle",
         "epoch",
+        "mark",
         "name",
         "parent",
         "plan",
@@ -35,12 +36,21 @@ class Family:
     )
 
     def __init__(
-        self, recorder: Recorder, parent: Step | None, name: str, counter: count[int], *, cycle: bool = False
+        self,
+        recorder: Recorder,
+        parent: Step | None,
+        name: str,
+        counter: count[int],
+        *,
+        mark: str = "",
+        cycle: bool = False,
     ) -> None:
         self.recorder = recorder
         self.parent = parent
         self.name = name
         self.counter = counter
+        # Steps of other names have the same ordinals: this keeps apart what lies inside of them.
+        self.mark = mark
         self.cycle = cycle
         self.prefix = "" if parent is None else f"{parent.path}."
         self.suffix = recorder.suffix
@@ -51,9 +61,13 @@ class Family:
         self.at = 0
         self.epoch: object = None
 
+    def task_id(self, ordinal: int) -> str:
+        """The task id of the step with this ordinal."""
+        return f"{self.prefix}{ordinal}{self.suffix}"
+
     def ref(self, ordinal: int) -> str:
-        """The step of this ordinal as JSON. Prefix and suffix are digits, dots and letters."""
-        return f'[{named(self.name).text},"{self.prefix}{ordinal}{self.suffix}"]'
+        """The same with its transformation, as JSON. Prefix and suffix are digits, dots and letters."""
+        return f'[{named(self.name).text},"{self.task_id(ordinal)}"]'
 
     def text(self) -> bytes:
         """The payload of its frame (frames.py), with what encloses its steps now."""

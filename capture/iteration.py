@@ -50,6 +50,11 @@ class Block:
     def end(self) -> int:
         return self.base + self.size * self.capacity
 
+    def seal(self, process: object) -> None:
+        """No further row will be opened here; another process leaves that to the one which made it."""
+        if self.process is process:
+            self.rows.seal()
+
     def row(self, at: int) -> frames.Row:
         found = frames.read_row(self.data, at, len(self.columns), OFFSET)
         assert found is not None
@@ -119,7 +124,13 @@ class Iteration(Step, Generic[T]):
 
     @property
     def path(self) -> str:
-        return f"{self.family.prefix}{self._block.row(self._at).ordinal}" if self._at else super().path
+        if not self._at:
+            return super().path
+        return f"{self.family.prefix}{self.family.mark}{self._block.row(self._at).ordinal}"
+
+    @property
+    def task_id(self) -> str:
+        return self.family.task_id(self._block.row(self._at).ordinal) if self._at else super().task_id
 
     @property
     def iteration(self) -> int | None:

@@ -41,6 +41,7 @@ class Loop(Generic[T]):
     """The turns of one loop; iterate over it once. `len()` is that of what it iterates over."""
 
     __slots__ = (
+        "_around",
         "_consumer",
         "_iterable",
         "_next_capacity",
@@ -52,6 +53,7 @@ class Loop(Generic[T]):
         "family",
         "index_as",
         "inside",
+        "key",
         "late",
         "meter",
         "name",
@@ -74,8 +76,11 @@ class Loop(Generic[T]):
         self.parent = parent
         self.name = name
         self.index_as = None if index_as is None else clean(index_as)
-        self.counter = inside._opened().counter(name)
-        self.family = Family(inside.recorder, parent, name, self.counter, cycle=True)
+        # Loops that are alike: their name and that of the step around them.
+        self.key = name, None if parent is None else parent.name
+        self._around = inside._opened()
+        self.counter, mark = self._around.counter(name)
+        self.family = Family(inside.recorder, parent, name, self.counter, mark=mark, cycle=True)
         self.columns: dict[str, int] = {}  # What turns have said so far, and as which kind of number.
         self.block: Block | None = None
         # Rows whose end is known, and which wait for what only an accelerator knows.
@@ -150,6 +155,8 @@ class Loop(Generic[T]):
                     mark = _LATE if self.late or block is None else block
                 index += 1
         finally:
+            if block is not None and block is self.block:
+                block.next = max(at, block.next)
             self._end()
 
     def _within(self, meter: Meter) -> Iterator[Iteration[T]]:
@@ -229,7 +236,8 @@ class Loop(Generic[T]):
             return False
         epoch, process = recorder.epoch, recorder.process
         if self.family.process is not process:  # We are in a forked child now.
-            self.family = Family(recorder, parent, self.name, self.counter, cycle=True)
+            mark = self.family.mark
+            self.family = Family(recorder, parent, self.name, self.counter, mark=mark, cycle=True)
         names, kinds = tuple(columns), tuple(columns.values())
         around, enclosing = ("null", "") if parent is None else (parent.ref, parent.enclosing())
         index_as = "null" if self.index_as is None else named(self.index_as).text
@@ -250,22 +258,31 @@ class Loop(Generic[T]):
             self.block = Block(rows, numbers, turn, epoch, process)
         return rows is not None
 
-    @property
-    def key(self) -> tuple[str, str | None]:
-        """Loops that are alike: their name and that of the step around them."""
-        return self.name, None if self.parent is None else self.parent.name
-
     def _begin(self) -> None:
         try:
-            self.inside._opened().loops.append(self)
+            self._around.loops.append(self)
             known = self.recorder.columns.get(self.key)
-            try:
-                expected = len(self)
-            except TypeError:
-                expected = 1
-            if known is not None:  # An earlier loop of this name has shown what its turns say.
-                self._next_capacity = max(1, min(expected, _MOST_ROWS))
-                self.columns = dict(known)
+            if known is None:
+                return
+            # An earlier loop of this name has shown what its turns say.
+            self.columns = dict(known)
+            name = self.name, self.index_as
+            if name not in self._around.blocks:
+                try:
+                    self._next_capacity = max(1, min(len(self), _MOST_ROWS))
+                except TypeError:
+                    self._next_capacity = 1
+                return
+            self._next_capacity = _MOST_ROWS  # There may be many more: they go on with the same rows.
+            block, self._around.blocks[name] = self._around.blocks[name], None
+            if (
+                block is not None
+                and block.epoch is self.recorder.epoch
+                and block.columns.keys() == known.keys()
+            ):
+                self.block = block
+            elif block is not None:
+                block.seal(self.recorder.process)
         except Exception as error:
             swallow(error, "loop-begin")
 
@@ -312,20 +329,31 @@ class Loop(Generic[T]):
         turn = self._turn
         self.finish(ERRORED if failed else FINISHED, None)
         if failed:
-            self.inside._opened().unexplained = turn
+            self._around.unexplained = turn
 
     def _seal(self) -> None:
-        if self.block is not None and self.block.process is self.recorder.process:
-            self.block.rows.seal()
+        if self.block is not None:
+            self.block.seal(self.recorder.process)
+
+    def _leave_block(self) -> None:
+        """Leave what is free of the rows to the next loop of this name, as long as it says the same."""
+        block, name = self.block, (self.name, self.index_as)
+        other = self._around.blocks.get(name)
+        if other is not None:
+            other.seal(self.recorder.process)
+        if block is not None and (block.next >= block.end or block.epoch is not self.recorder.epoch):
+            block.seal(self.recorder.process)
+            block = None
+        self._around.blocks[name] = block
 
     def _end(self) -> None:
         try:
             self._turn = None
             self._settle()
-            self._seal()
+            self._leave_block()
             if self.columns:
                 self.recorder.columns[self.key] = self.columns
-            loops = self.inside._opened().loops
+            loops = self._around.loops
             if self in loops:
                 loops.remove(self)
         except Exception as error:

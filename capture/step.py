@@ -43,6 +43,7 @@ from headstream.capture.wire import IN, OUT, quote, text
 from headstream.schemas.vocabulary import ERRORED, FINISHED, OUTCOMES
 
 if TYPE_CHECKING:
+    from headstream.capture.iteration import Block
     from headstream.capture.loop import Loop
 
 NEW, OPEN, ENDED = 0, 1, 2
@@ -53,12 +54,14 @@ T = TypeVar("T")
 class Inside:
     """What a run or a step knows of the steps and loops that were opened in it."""
 
-    __slots__ = ("chain", "chain_epoch", "counters", "families", "loops", "thinned", "unexplained")
+    __slots__ = ("blocks", "chain", "chain_epoch", "counters", "families", "loops", "thinned", "unexplained")
 
     def __init__(self) -> None:
-        self.counters: dict[str, count[int]] = {}
+        self.counters: dict[str, tuple[count[int], str]] = {}
         self.families: dict[str, Family] = {}
         self.loops: list[Loop[Any]] = []
+        # By name and index of a loop, rows that the next one may go on with.
+        self.blocks: dict[tuple[str, str | None], Block | None] = {}
         self.thinned: dict[str, dict[str, float]] = {}  # By loop, what a budget has left out (thinning.py).
         # A turn that an exception left: nobody but the step around it will see which exception.
         self.unexplained: Step | None = None
@@ -66,8 +69,10 @@ class Inside:
         self.chain = ""
         self.chain_epoch: object = None
 
-    def counter(self, name: str) -> count[int]:
-        return self.counters.setdefault(name, count())
+    def counter(self, name: str) -> tuple[count[int], str]:
+        """The ordinals of steps of this name, and the mark of the name: none for the first that is opened."""
+        number = len(self.counters)
+        return self.counters.setdefault(name, (count(), f"{number}x" if number else ""))
 
 
 class Opener:
@@ -140,7 +145,8 @@ class Opener:
 
     def _family(self, name: str) -> Family:
         inside, cleaned = self._opened(), clean(name)
-        family = Family(self.recorder, self._parent(), cleaned, inside.counter(cleaned))
+        counter, mark = inside.counter(cleaned)
+        family = Family(self.recorder, self._parent(), cleaned, counter, mark=mark)
         inside.families[name] = family
         return family
 
@@ -151,6 +157,10 @@ class Opener:
             return
         for loop in list(inside.loops):
             loop.finish(outcome, error)
+        for block in inside.blocks.values():
+            if block is not None:
+                block.seal(self.recorder.process)
+        inside.blocks.clear()
         if inside.thinned:
             from headstream.capture import thinning  # Loops within a budget are loops of steps.
 
@@ -252,13 +262,13 @@ class Step(Opener):
 
     @property
     def path(self) -> str:
-        """Dotted path of counters, parent first (spec section 5.3)."""
-        return f"{self.family.prefix}{self._ordinal}"
+        """What task ids of steps inside begin with: a path of counters, parent first (spec section 5.3)."""
+        return f"{self.family.prefix}{self.family.mark}{self._ordinal}"
 
     @property
     def task_id(self) -> str:
-        """The path, and what tells this process from others of the run."""
-        return f"{self.path}{self.family.suffix}"
+        """The path to the parent, its own ordinal, and what tells this process from others of the run."""
+        return self.family.task_id(self._ordinal)
 
     @property
     def ref(self) -> str:

@@ -360,7 +360,7 @@ def test_ranks_of_one_run_never_collide_and_one_tells_the_run(
             with run.task("t") as step, step.task("u"):
                 pass
     assert sorted(s.task for s in facts(told())) == sorted(
-        f"{task}-r{rank}" for rank in "01" for task in ("0", "1", "0", "0.0")
+        f"{task}-r{rank}" for rank in "01" for task in ("0", "1", "0", "1x0.0")
     )
     assert [e.started is None for e in told() if isinstance(e, RunStarted)] == [False, True]
     assert sum(isinstance(e, RunEnded) for e in told()) == 1
@@ -386,3 +386,24 @@ def test_the_wall_clock_may_jump_without_bending_a_duration(
         monkeypatch.setattr(time, "time", lambda: 0.0)
     ended = next(e for e in told() if isinstance(e, StepEnded))
     assert ended.started is not None and 0 <= ended.ended - ended.started < 10_000_000
+
+
+def test_steps_of_one_name_inside_steps_of_other_names_are_others(settings: Settings, told: Told) -> None:
+    with capture.workflow("w", settings=settings) as run:
+        for outer in "abca":
+            with run.task(outer) as step, step.task("inner") as inner:
+                for turn in inner.loop("turn", range(2)):
+                    turn.generated(x=1)
+                for turn in step.loop("other", range(2)):
+                    turn.task("inner").begin().end()
+    starts = [e.step for e in told() if isinstance(e, StepStarted)]
+    inner_steps = [step for step in starts if step.transformation == "inner"]
+    assert len(inner_steps) == len(set(inner_steps)) == 4 * 3
+    assert len(starts) == len(set(starts))
+    blocks = [
+        (e.transformation, f"{e.prefix}{n}")
+        for e in told()
+        if isinstance(e, IterationBlock)
+        for n in e.ordinals
+    ]
+    assert len(blocks) == len(set(blocks)) == 4 * 2
