@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from headstream.capture import context, environment, exits, parents, ranks, wire
 from headstream.capture.clock import now
 from headstream.capture.errors import LOSSES, WARNINGS, swallow
+from headstream.capture.files import FILES
 from headstream.capture.recorder import Recorder
 from headstream.capture.references import Catalogue
 from headstream.capture.settings import Settings
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     DefinitionLike = str | os.PathLike[str] | Mapping[str, Any] | Definition
     StoresLike = str | os.PathLike[str] | Store | Iterable[Mapping[str, Any] | Store]
     PersonLike = str | Mapping[str, Any] | Person
+
+_FILES_SECONDS = 0.1
 
 
 class Run(Opener):
@@ -104,6 +107,8 @@ class Run(Opener):
                 before = f"[[],[{','.join(self._outputs)}],[]]" if self._outputs else "null"
                 self.recorder.write(f'["V",null,"{OUT}",[{found.values}],{now()},{before}]')
                 self._outputs.extend(found.held)
+                if found.files is not None:
+                    self.recorder.look("null", OUT, found.files)
         except Exception as error:
             swallow(error, "run-generated")
         return self
@@ -145,6 +150,8 @@ class Run(Opener):
     def _end(self, outcome: str, error: str | None) -> None:
         self._end_inner(outcome, error)
         self._state = ENDED
+        # Mostly they are known by now, and then the end of the run is the last that is told of it.
+        FILES.wait(self.recorder, _FILES_SECONDS)
         if self._process is self.recorder.process and self._first:
             self._write_end(outcome, error)
         self.recorder.close()
@@ -243,11 +250,15 @@ class Making:
             workflow=clean(str(workflow)),
             execution=clean(str(execution or new_execution())),
             settings=self.settings,
-            rules=Rules(self._catalogue, self.settings.value_bytes),
+            rules=_rules(self._catalogue, self.settings),
             definition=self.plan,
             documents=self._documents,
             rank=rank,
         )
+
+
+def _rules(catalogue: Catalogue, settings: Settings) -> Rules:
+    return Rules(catalogue, settings.value_bytes, settings.file_facts, settings.checksum)
 
 
 class SilentRun(Silent, Run):

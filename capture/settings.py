@@ -53,6 +53,8 @@ class Settings:
     keep_shipped: bool = False
     budget: float | None = None
     git: bool = True
+    file_facts: bool = True
+    checksum: str | None = None
     kafka: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # May hold passwords.
     registry: RegistryOptions | None = None
 
@@ -84,6 +86,8 @@ class Settings:
             keep_shipped=environ.get("HEADSTREAM_KEEP_SHIPPED", "off").lower() not in _OFF,
             budget=_fraction(environ, "HEADSTREAM_BUDGET"),
             git=environ.get("HEADSTREAM_GIT", "on").lower() not in _OFF,
+            file_facts=environ.get("HEADSTREAM_FILE_FACTS", "on").lower() not in _OFF,
+            checksum=_checksum(environ.get("HEADSTREAM_CHECKSUM", "")),
             kafka=tuple(sorted(client_options(environ).items())),
             registry=registry_options(environ),
         )
@@ -105,6 +109,10 @@ def spool_root(environ: Mapping[str, str]) -> Path | None:
 def _policy(environ: Mapping[str, str], default: str) -> str:
     given = environ.get("HEADSTREAM_SPOOL_FULL", "").lower().replace("-", "_")
     return given if given in _POLICIES else default
+
+
+def _checksum(given: str) -> str | None:
+    return None if given.lower() in _OFF else given.lower()
 
 
 def _number(environ: Mapping[str, str], name: str, default: int) -> int:

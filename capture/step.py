@@ -378,6 +378,7 @@ class Step(Opener):
         said = self._say_now(IN, given) if given else _NOTHING
         if self.person is None and self._link(BEGUN, said, ordinal, iteration, started):
             self._used = dict.fromkeys(said.held) if said.held else None
+            self._look(IN, said)
             return
         values = self._words(IN, said, given)
         parent = self.parent
@@ -385,6 +386,7 @@ class Step(Opener):
         scope = f"[[],[],[{enclosing}]]" if enclosing else "null"
         self.recorder.write(f'["S",{self._head()},[{values}],{scope},null]')
         self._hold(IN, said.held)
+        self._look(IN, said)
 
     def _add(self, direction: str, given: Mapping[str, Any]) -> None:
         if not given:
@@ -404,6 +406,12 @@ class Step(Opener):
             values = self._words(direction, said, given)
             self.recorder.write(f'["V",{self.ref},"{direction}",[{values}],{at},{self._scope()}]')
         self._hold(direction, said.held)
+        self._look(direction, said)
+
+    def _look(self, direction: str, said: Said) -> None:
+        """Have the files that were said looked at, aside (files.py)."""
+        if said.spelt is not None and said.spelt.files is not None:
+            self.recorder.look(self.ref, direction, said.spelt.files)
 
     def _fill(self, form: Form, body: bytes) -> bool:
         """Put what is said first into the slot of the step's first frame; False if it cannot go there."""

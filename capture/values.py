@@ -35,7 +35,8 @@ from enum import Enum
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from headstream.capture.references import AsDict, AsList, Catalogue, Described, Given, absolute
+from headstream.capture.files import OFF, Wanted
+from headstream.capture.references import AsDict, AsList, Catalogue, Described, Given, file
 from headstream.capture.wire import clean as clean
 from headstream.schemas.values import (
     AttributeValue,
@@ -75,6 +76,9 @@ class Rules(NamedTuple):
 
     catalogue: Catalogue
     limit: int = 256 << 10
+    file_facts: bool = True
+    checksum: str | None = None  # The algorithm for all files that name none.
+    files: dict[Reference, Wanted] | None = None  # Where files that were met are noted, if anywhere.
 
 
 def attribute_value(name: str, given: Any, attribute: Attribute | None, rules: Rules) -> AttributeValue:
@@ -276,16 +280,23 @@ def _repr(given: Any) -> str:
 def _resolved(given: Given, attribute: Attribute | None, rules: Rules) -> Reference:
     found = rules.catalogue.resolve(given, None if attribute is None else attribute.store)
     cleaned = [None if t is None else clean(t) for t in (found.store, found.version, found.checksum)]
-    return Reference(
+    reference = Reference(
         text=clean(found.text), store=cleaned[0], kind=found.kind, version=cleaned[1], checksum=cleaned[2]
     )
+    if given.path is not None and rules.files is not None:
+        algorithm = given.algorithm or (rules.checksum if given.checksum is None else None)
+        wanted = Wanted(given.path, rules.file_facts, None if algorithm == OFF else algorithm)
+        if wanted.facts or wanted.algorithm is not None:
+            rules.files[reference] = wanted
+    return reference
 
 
 def _declared_reference(text: str, attribute: Attribute, rules: Rules) -> Reference:
     if attribute.semantics == "KG_REFERENCE":
         return _resolved(Given(text=text, kind="kg"), attribute, rules)
-    path = absolute(text) if attribute.semantics == "FILE_REFERENCE" else text
-    return _resolved(Given(text=path), attribute, rules)
+    return _resolved(
+        file(text) if attribute.semantics == "FILE_REFERENCE" else Given(text=text), attribute, rules
+    )
 
 
 def _holds_reference(given: Any, depth: int) -> bool:

@@ -94,6 +94,8 @@ SETTINGS: Final = (
     Setting(name="HEADSTREAM_RANK", default="auto", readers="capture"),
     Setting(name="HEADSTREAM_CLUSTER", default="(SLURM_CLUSTER_NAME)", readers="capture"),
     Setting(name="HEADSTREAM_GIT", default="on", readers="capture"),
+    Setting(name="HEADSTREAM_FILE_FACTS", default="on", readers="capture"),
+    Setting(name="HEADSTREAM_CHECKSUM", default="off", readers="capture"),
     Setting(name="HEADSTREAM_KEEP_SHIPPED", default="off", readers="capture"),
     Setting(name="HEADSTREAM_CREATE_TOPICS", default="true", readers="tracker"),
     Setting(name="HEADSTREAM_PARTITIONS", default="4", readers="tracker"),
