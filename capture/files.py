@@ -28,8 +28,6 @@ from headstream.schemas.values import AttributeValue, DictValue, ListValue, Refe
 
 ALGORITHMS: Final = ("sha256", "blake3")
 OFF: Final = "off"  # As a checksum: none, whatever the settings say.
-NOT_TOLD: Final = "file-facts-not-told"
-NO_CHECKSUM: Final = "checksum-not-computed"
 
 _CHUNK: Final = 1 << 20
 _MOST_JOBS: Final = 10_000
@@ -113,7 +111,9 @@ class Inspector:
         """Queue files and return at once; what does not fit is counted."""
         with self._changed:
             if self._stopped or len(self._jobs) + len(self._large) >= _MOST_JOBS or not self._started():
-                WARNINGS.add(NOT_TOLD, len(job.files), "the queue is full, or the script is about to end")
+                WARNINGS.add(
+                    "file-facts-not-told", len(job.files), "the queue is full, or the script is about to end"
+                )
                 return
             self.seconds = max(self.seconds, seconds)
             self._open[job.owner] = self._open.get(job.owner, 0) + 1
@@ -146,7 +146,7 @@ class Inspector:
                 self._changed.wait(deadline - time.monotonic())
             self._stopped = True
             left = sum(self._open.values())
-            WARNINGS.add(NOT_TOLD, left, "the script ended before they were looked at")
+            WARNINGS.add("file-facts-not-told", left, "the script ended before they were looked at")
             while self._telling:  # A record that is being written is soon whole.
                 self._changed.wait(1.0)
             ending, self._ending = self._ending, set()
@@ -307,7 +307,7 @@ class Inspector:
                 os.close(handle)
         except (OSError, ValueError, ImportError) as error:
             reason = getattr(error, "strerror", None) or error
-            WARNINGS.add(NO_CHECKSUM, message=f"{path}: {reason}")
+            WARNINGS.add("checksum-not-computed", message=f"{path}: {reason}")
             return state, None
 
     def _digest(self, handle: int, algorithm: str) -> str:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from headstream.capture import context, environment, exits, parents, ranks, wire
 from headstream.capture.clock import now
+from headstream.capture.configured import environment as environment_here
+from headstream.capture.configured import in_force
 from headstream.capture.errors import LOSSES, WARNINGS, swallow
 from headstream.capture.files import FILES
 from headstream.capture.recorder import Recorder
@@ -142,7 +144,7 @@ class Run(Opener):
             code = context.git_head(folder)
             if code is not None and self._first:
                 self._dirty = context.DirtyCheck(folder)
-        told = context.of_run(os.environ, code)
+        told = context.of_run(environment_here(os.environ), code)
         started = self.started if self._first else None
         inside = () if self._nested_in is None else (self._nested_in,)
         self.recorder.write(wire.text(["R", started, None, self._person, told, *inside]))
@@ -172,7 +174,7 @@ def workflow(
     execution: str | None = None,
     person: PersonLike | None = None,
     stores: StoresLike | None = None,
-    settings: Settings | None = None,
+    settings: Settings | Mapping[str, Any] | None = None,
     parent: Opener | str | None = None,
 ) -> Run:
     """A run of the workflow of this name, to be begun with `with` or `begin()`.
@@ -181,20 +183,21 @@ def workflow(
     catalogue of data stores (likewise), `person` who runs it. Ranks of one launch tell one run
     (HEADSTREAM_RANKS). `parent` is the run or step inside which this run is another, by default the
     one that HEADSTREAM_PARENT names; from a run or step of this process it takes settings and stores
-    that are not given. Never raises: a definition that cannot be read is counted and reported, and
-    the run is captured without it.
+    that are not given. `settings` by name win over HEADSTREAM_* variables, and these over the settings
+    file; a `Settings` counts as it is. Never raises: a definition that cannot be read is counted and
+    reported, and the run is captured without it.
     """
     try:
         if isinstance(parent, Opener):
             return _inside(parent, name, definition, execution, person, stores, settings)
-        settings = settings or Settings.from_env(os.environ)
-        if ranks.silent(os.environ, settings):
-            return nothing(settings, name)
-        part = ranks.part(os.environ, settings, str(name), execution or settings.execution)
+        found = in_force(settings, os.environ)
+        if ranks.silent(os.environ, found):
+            return nothing(found, name)
+        part = ranks.part(os.environ, found, str(name), execution or found.execution)
         around = parents.of(os.environ) if parent is None else parents.parse(parent)
         said = None if around is None else around.said
-        give = Making(settings, definition, person, () if stores is None else known_stores(stores))
-        if not ranks.per_rank(settings, part):
+        give = Making(found, definition, person, () if stores is None else known_stores(stores))
+        if not ranks.per_rank(found, part):
             return Run(give.recorder(name, part.execution, part.rank), give.who, parent=said)
         whole = Run(give.recorder(name, part.execution), give.who, parent=said) if part.rank == "0" else None
         own = give.recorder(name, f"{part.execution}-r{part.rank}")
@@ -211,11 +214,11 @@ def _inside(
     execution: str | None,
     person: PersonLike | None,
     stores: StoresLike | None,
-    settings: Settings | None,
+    given: Settings | Mapping[str, Any] | None,
 ) -> Run:
     """A run inside a run or step of this process; each rank has its own, unless the id is given."""
     outer = parent.recorder
-    settings = settings or outer.settings
+    settings = outer.settings if given is None else in_force(given, os.environ)
     if isinstance(parent, Silent):
         return nothing(settings, name)
     parent._opened()

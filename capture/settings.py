@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headstream.schemas.clients import RegistryOptions, client_options, registry_options
+from headstream.schemas.configuration import OFF
 
 DEFAULT_BAG_SIZE = 50
 ALL, ZERO, PER_RANK = RANKS = ("all", "zero", "per-rank")
@@ -15,7 +16,6 @@ SILENT_SECONDS = 86_400.0
 # What happens to a record for which there is no room.
 BLOCK, DROP_OLDEST, DROP_NEWEST = "block", "drop_oldest", "drop_newest"
 _POLICIES = (BLOCK, DROP_OLDEST, DROP_NEWEST)
-_OFF = frozenset({"", "0", "off", "no", "none", "false"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +83,10 @@ class Settings:
             execution=environ.get("HEADSTREAM_EXECUTION") or None,
             rank=environ.get("HEADSTREAM_RANK") or default.rank,
             ranks=_one_of(environ, "HEADSTREAM_RANKS", RANKS, default.ranks),
-            keep_shipped=environ.get("HEADSTREAM_KEEP_SHIPPED", "off").lower() not in _OFF,
+            keep_shipped=environ.get("HEADSTREAM_KEEP_SHIPPED", "off").lower() not in OFF,
             budget=_fraction(environ, "HEADSTREAM_BUDGET"),
-            git=environ.get("HEADSTREAM_GIT", "on").lower() not in _OFF,
-            file_facts=environ.get("HEADSTREAM_FILE_FACTS", "on").lower() not in _OFF,
+            git=(environ.get("HEADSTREAM_GIT") or "on").lower() not in OFF,
+            file_facts=(environ.get("HEADSTREAM_FILE_FACTS") or "on").lower() not in OFF,
             checksum=_checksum(environ.get("HEADSTREAM_CHECKSUM", "")),
             kafka=tuple(sorted(client_options(environ).items())),
             registry=registry_options(environ),
@@ -97,7 +97,7 @@ def spool_root(environ: Mapping[str, str]) -> Path | None:
     """Where spools lie: HEADSTREAM_SPOOL ("off" for none), else `spool` in the data folder."""
     given = environ.get("HEADSTREAM_SPOOL")
     if given:
-        return None if given.lower() in _OFF else Path(os.path.abspath(given))
+        return None if given.lower() in OFF else Path(os.path.abspath(given))
     data = environ.get("HEADSTREAM_DATA")
     if not data:
         from platformdirs import user_data_dir  # Imported late: an import of capture stays light.
@@ -112,7 +112,7 @@ def _policy(environ: Mapping[str, str], default: str) -> str:
 
 
 def _checksum(given: str) -> str | None:
-    return None if given.lower() in _OFF else given.lower()
+    return None if given.lower() in OFF else given.lower()
 
 
 def _number(environ: Mapping[str, str], name: str, default: int) -> int:

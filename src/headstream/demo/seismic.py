@@ -213,8 +213,8 @@ def _wait_for_graph(answers: Asker, domain: Sequence[Document]) -> None:
             return
         if time.monotonic() > deadline:
             raise GraphIncomplete(
-                f"{row['ended']} of {len(RUNS)} runs, or the stores, domain data and sizes of files beside them, "
-                f"are in the graph after {GRAPH_SECONDS:.0f} s; "
+                f"{row['ended']} of {len(RUNS)} runs, or the stores, domain data and sizes of files beside "
+                f"them, are in the graph after {GRAPH_SECONDS:.0f} s; "
                 "the logs of the services say why"
             )
         time.sleep(0.1)
