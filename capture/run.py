@@ -17,6 +17,7 @@ from headstream.capture.configured import environment as environment_here
 from headstream.capture.configured import in_force
 from headstream.capture.errors import LOSSES, WARNINGS, swallow
 from headstream.capture.files import FILES
+from headstream.capture.place import enter, leave_run
 from headstream.capture.recorder import Recorder
 from headstream.capture.references import Catalogue
 from headstream.capture.settings import Settings
@@ -63,7 +64,7 @@ class Run(Opener):
         whole: Run | None = None,
     ) -> None:
         self.recorder = recorder
-        self._inside = None
+        self._inside = self._place = None
         self._nested_in = parent
         self._whole = whole  # The run of all ranks, which this process tells besides its own.
         self.workflow = recorder.workflow
@@ -76,6 +77,7 @@ class Run(Opener):
         self._dirty: context.DirtyCheck | None = None
 
     def __enter__(self) -> Self:
+        enter(self)
         return self.begin()
 
     def __exit__(
@@ -84,6 +86,7 @@ class Run(Opener):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        leave_run(self)
         if failed(error):
             self.end(ERRORED, describe(error))
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar, Token
 from itertools import count
 from mmap import mmap
 from types import TracebackType
@@ -49,6 +50,12 @@ NEW, OPEN, ENDED = 0, 1, 2
 _ERROR_LENGTH = 4000
 T = TypeVar("T")
 
+# Where decorated functions open their steps (place.py): the run or step of the innermost `with`, or what
+# `current` names.
+PLACE: ContextVar[Any] = ContextVar("headstream_place", default=None)
+_put: Final = PLACE.set
+_put_back: Final = PLACE.reset
+
 
 class Inside:
     """What a run or a step knows of the steps and loops that were opened in it."""
@@ -73,10 +80,11 @@ class Inside:
 class Opener:
     """Something inside which steps and loops can be opened: a run, or a step."""
 
-    __slots__ = ("_inside", "recorder")
+    __slots__ = ("_inside", "_place", "recorder")
 
     recorder: Recorder
     _inside: Inside | None
+    _place: Token[Any] | None  # Of the `with` that it is the place of.
 
     def task(self, name: str, used: Mapping[str, Any] | None = None, *, person: str | None = None) -> Step:
         """A step that carries out the transformation of this name; it begins with `with` or `begin()`."""
@@ -170,7 +178,7 @@ class Nowhere(Opener):
     def __init__(self) -> None:
         self.recorder = Recorder(workflow="", execution="", settings=Settings(), rules=Rules(Catalogue()))
         self.recorder.closed = True
-        self._inside = None
+        self._inside = self._place = None
 
 
 class Step(Opener):
@@ -236,6 +244,7 @@ class Step(Opener):
         self.started = None
         self._state = NEW
         self._inside = None
+        self._place = None
         self._deferred = None
         self._used = self._generated = None
         self.segment = None
@@ -276,6 +285,8 @@ class Step(Opener):
         return None
 
     def __enter__(self) -> Self:
+        if self._place is None:  # Once only, so that places never go round in a circle.
+            self._place = _put(self)
         return self.begin()
 
     def __exit__(
@@ -284,6 +295,11 @@ class Step(Opener):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._place is not None:
+            try:  # noqa: SIM105 - `suppress` would cost as much as all the rest.
+                _put_back(self._place)
+            except (RuntimeError, ValueError):
+                pass  # Left twice, or in another thread or task than entered: innermost() sees it has ended.
         if error is None or not failed(error):
             self.end()
         else:
