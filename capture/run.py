@@ -264,7 +264,13 @@ class Making:
 
 
 def _rules(catalogue: Catalogue, settings: Settings) -> Rules:
-    return Rules(catalogue, settings.value_bytes, settings.file_facts, settings.checksum)
+    return Rules(
+        catalogue,
+        settings.value_bytes,
+        settings.digest_bytes,
+        settings.file_facts,
+        settings.checksum,
+    )
 
 
 class SilentRun(Silent, Run):

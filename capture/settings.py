@@ -40,6 +40,7 @@ class Settings:
     memory_bytes: int = 2 << 20
     segment_bytes: int = 2 << 20
     value_bytes: int = 256 << 10
+    digest_bytes: int = 64 << 20
     event_bytes: int = 640 << 10
     bag_size: int = DEFAULT_BAG_SIZE
     bootstrap: str | None = None
@@ -72,6 +73,7 @@ class Settings:
             memory_bytes=_number(environ, "HEADSTREAM_MEMORY_BYTES", default.memory_bytes),
             segment_bytes=_number(environ, "HEADSTREAM_SEGMENT_BYTES", default.segment_bytes),
             value_bytes=_number(environ, "HEADSTREAM_VALUE_BYTES", default.value_bytes),
+            digest_bytes=_number(environ, "HEADSTREAM_DIGEST_BYTES", default.digest_bytes),
             bag_size=max(1, _number(environ, "HEADSTREAM_BAG_SIZE", default.bag_size)),
             bootstrap=environ.get("HEADSTREAM_BOOTSTRAP") or None,
             online=environ.get("HEADSTREAM_TRANSPORT", "online").lower() != "offline",

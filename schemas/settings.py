@@ -73,6 +73,7 @@ SETTINGS: Final = (
     Setting(name="HEADSTREAM_SEGMENT_BYTES", default="2097152", readers="capture"),
     Setting(name="HEADSTREAM_SILENT_SECONDS", default="86400", readers="capture"),
     Setting(name="HEADSTREAM_VALUE_BYTES", default="262144", readers="capture"),
+    Setting(name="HEADSTREAM_DIGEST_BYTES", default="67108864", readers="capture"),
     Setting(name="HEADSTREAM_BAG_SIZE", default="50", readers="capture"),
     Setting(name="HEADSTREAM_SHIPPER", default="process", readers="capture"),
     Setting(name="HEADSTREAM_TRANSPORT", default="online", readers="capture"),
