@@ -295,9 +295,10 @@ class Step(Opener):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._place is not None:
+        place = self._place
+        if place is not None:
             try:  # noqa: SIM105 - `suppress` would cost as much as all the rest.
-                _put_back(self._place)
+                _put_back(place)
             except (RuntimeError, ValueError):
                 pass  # Left twice, or in another thread or task than entered: innermost() sees it has ended.
         if error is None or not failed(error):
