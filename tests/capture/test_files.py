@@ -20,8 +20,8 @@ from blake3 import blake3
 from headstream import capture
 from headstream.capture import Settings, files, recorder, run
 from headstream.capture.files import FILES, Inspector
+from headstream.capture.owner import writer_lives
 from headstream.capture.reading import read, spools
-from headstream.capture.spool import writer_lives
 from headstream.schemas.events import Event, RunEnded, ValuesAdded
 from headstream.schemas.values import DictValue, Reference, references
 
