@@ -50,6 +50,8 @@ def _like(name: str, value: Any) -> Any:
     if name == "kafka":
         options = value.items() if isinstance(value, Mapping) else value
         return tuple(sorted((str(option), str(text)) for option, text in options))
+    if name == "registry":
+        return value
     if name == "budget":
         return None if value is None else float(value)
     if value is None or default is None:

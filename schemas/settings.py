@@ -86,6 +86,7 @@ SETTINGS: Final = (
     Setting(name="HEADSTREAM_RANK_PROCESS", default="(none)", readers="capture"),
     Setting(name="HEADSTREAM_RANK", default="auto", readers="capture"),
     Setting(name="HEADSTREAM_CLUSTER", default="(SLURM_CLUSTER_NAME)", readers="capture"),
+    Setting(name="HEADSTREAM_BUDGET", default="(none)", readers="capture"),
     Setting(name="HEADSTREAM_GIT", default="on", readers="capture"),
     Setting(name="HEADSTREAM_FILE_FACTS", default="on", readers="capture"),
     Setting(name="HEADSTREAM_CHECKSUM", default="off", readers="capture"),
