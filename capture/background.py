@@ -44,12 +44,14 @@ class Background:
     def watch(self, writer: Writer) -> None:
         self._writers.append(writer)
 
-    def drain(self) -> int:
+    def drain(self, spent: float = 0.0) -> int:
         """Ship what this process has spooled until all is acknowledged or the time is over.
+
+        `spent` seconds of the time at exit have gone already.
 
         Returns how many messages are not acknowledged: they stay in the spool if there is one.
         """
-        seconds = self._settings.exit_seconds
+        seconds = max(0.0, self._settings.exit_seconds - spent)
         deadline = time.monotonic() + seconds
         self._stop.set()
         self._thread.join(seconds)

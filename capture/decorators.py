@@ -1,8 +1,8 @@
-"""Functions whose calls are steps: `@capture.task`, and `capture.current` to say where they belong.
+"""Functions whose calls are steps: `@capture.task`.
 
 A call becomes a step inside the innermost open step or run of this thread or asyncio task: that of
-the decorated call around it, else what `current` names. Where neither says anything open, the
-function just runs. What the function returns, yields and raises passes through unchanged.
+the decorated call around it, of the `with` around it, or what `current` names (place.py). Where none
+is open, the function just runs. What the function returns, yields and raises passes through unchanged.
 
 A generator runs in the context of whoever asks it for the next item, so it takes its place anew at
 each item and leaves it before the item is handed out.
@@ -22,9 +22,9 @@ from pathlib import PurePath
 from typing import Any, Final, ParamSpec, Protocol, TypeVar, overload
 
 from headstream.capture.errors import WARNINGS, swallow
-from headstream.capture.place import PLACE, Place, innermost, leave, still_open
+from headstream.capture.place import Place, innermost, leave, only_run, still_open
 from headstream.capture.references import AsDict, AsList, Described, Given
-from headstream.capture.step import Opener, Step, describe, failed
+from headstream.capture.step import PLACE, Opener, Step, describe, failed
 from headstream.capture.wire import OUT
 from headstream.schemas.values import Reference
 from headstream.schemas.vocabulary import ERRORED, FINISHED
@@ -173,6 +173,8 @@ class Task:
         try:
             outer = PLACE.get()
             opener = innermost(outer) or still_open(self.inside)
+            if opener is None and outer is None:
+                opener = only_run()
             if opener is None:
                 self._warn()
                 return None
@@ -186,7 +188,10 @@ class Task:
         """Once a function: a script that is run without capture must not pay for it at each call."""
         if not self.warned:
             self.warned = True
-            WARNINGS.add("function-outside-run", message=f"{self.name}: see capture.current")
+            WARNINGS.add(
+                "function-outside-run",
+                message=f"{self.name}: no run is open by `with`, nor named by capture.current",
+            )
 
 
 class Call:

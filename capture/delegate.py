@@ -54,14 +54,15 @@ class Delegate:
         """Name a spool that is to be shipped. OSError if the shipper has gone."""
         self._write({"spool": os.path.abspath(directory)})
 
-    def drain(self) -> int:
-        """Have all shipped that is spooled, within the time that there is at exit.
+    def drain(self, spent: float = 0.0) -> int:
+        """Have all shipped that is spooled, within the time that there is at exit, less what is `spent`.
 
         Returns how many messages are not acknowledged: they stay in the spool. -1: nobody knows.
         """
         try:
-            self._write({"drain": self._seconds})
-            answer = self._answer(time.monotonic() + self._seconds + _GRACE)
+            seconds = max(0.0, self._seconds - spent)
+            self._write({"drain": seconds})
+            answer = self._answer(time.monotonic() + seconds + _GRACE)
         except (OSError, ValueError):
             return -1
         finally:

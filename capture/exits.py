@@ -7,11 +7,13 @@ import contextlib
 import errno
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstream.capture import errors, recorder
 from headstream.capture.errors import LOSSES
+from headstream.capture.files import FILES
 from headstream.capture.owner import leave_behind
 from headstream.capture.segments import room_beside
 from headstream.capture.settings import Settings
@@ -121,9 +123,11 @@ def _at_exit() -> None:
         return
     _ended = os.getpid()
     try:
+        begun = time.monotonic()
+        _await_files()
         writers = recorder.finish_all()
         try:
-            left = _left_over()
+            left = _left_over(time.monotonic() - begun)
         except KeyboardInterrupt:  # Somebody does not want to wait: what is left stays in the spool.
             left = True
         for writer in writers:
@@ -136,13 +140,22 @@ def _at_exit() -> None:
     _end_as_interrupted()
 
 
-def _left_over() -> bool:
-    """Ship within the time that there is; tell whether anything is not acknowledged after it."""
+def _await_files() -> None:
+    """Give what is found out about files its part of the time at exit: all if nothing is to be shipped."""
+    alone = (_delegate is None or _delegate.process != os.getpid()) and _process != os.getpid()
+    try:
+        FILES.drain(FILES.seconds if alone else FILES.seconds / 2)
+    except KeyboardInterrupt:  # Somebody does not want to wait.
+        FILES.drain(0)
+
+
+def _left_over(spent: float) -> bool:
+    """Ship within the time that there is, less what is spent; tell whether anything is not acknowledged."""
     left = False
     if _delegate is not None and _delegate.process == os.getpid():
-        left = _delegate.drain() != 0
+        left = _delegate.drain(spent) != 0
     if _background is not None and _process == os.getpid():
-        left = _background.drain() != 0 or left
+        left = _background.drain(spent) != 0 or left
     return left
 
 

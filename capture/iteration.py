@@ -91,6 +91,17 @@ class Iteration(Step, Generic[T]):
         if block is not None:
             self._block = block
 
+    def __enter__(self) -> Iteration[T]:
+        """Be the place of decorated functions, as any step is by `with`: a general step, then."""
+        try:
+            if self._is_open():
+                self._general()
+                return super().__enter__()
+        except Exception as error:
+            swallow(error, "turn")
+        self._place = None  # An ended turn, or one that could not be made, is nobody's place.
+        return self
+
     def begin(self) -> Iteration[T]:
         """A turn has begun when it is handed out."""
         return self

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headstream.capture import environment, parents, ranks, wire
+from headstream.capture.configured import in_force
 from headstream.capture.errors import WARNINGS, swallow
 from headstream.capture.families import Family
 from headstream.capture.parents import Parent
@@ -46,7 +47,7 @@ def attach(
     definition: DefinitionLike | None = None,
     person: PersonLike | None = None,
     stores: StoresLike | None = None,
-    settings: Settings | None = None,
+    settings: Settings | Mapping[str, Any] | None = None,
 ) -> Run:
     """Join the run that the environment names, to be begun with `with` or `begin()`.
 
@@ -58,16 +59,16 @@ def attach(
     """
     try:
         given = {**os.environ, **(environ or {})}
-        settings = settings or Settings.from_env(given)
-        if ranks.silent(given, settings):
-            return nothing(settings)
-        run = _named(given, settings, name)
+        found = in_force(settings, given)
+        if ranks.silent(given, found):
+            return nothing(found)
+        run = _named(given, found, name)
         if run is not None:
-            return _join(run, given, settings, definition, person, stores)
+            return _join(run, given, found, definition, person, stores)
         if name is not None:
-            return workflow(name, definition=definition, person=person, stores=stores, settings=settings)
+            return workflow(name, definition=definition, person=person, stores=stores, settings=found)
         WARNINGS.add("nothing-to-join", message="neither HEADSTREAM_PARENT nor HEADSTREAM_EXECUTION is set")
-        return nothing(settings)
+        return nothing(found)
     except Exception as error:
         swallow(error, "attach")
         return Run(Nowhere().recorder)

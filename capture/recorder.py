@@ -14,7 +14,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headstream.capture import context, errors, telemetry, wire
+from headstream.capture.clock import now
 from headstream.capture.errors import LOSSES
+from headstream.capture.files import FILES, Job, Wanted
 from headstream.capture.forms import Plan
 from headstream.capture.frames import EVENT
 from headstream.capture.header import new_header
@@ -22,7 +24,7 @@ from headstream.capture.settings import Settings
 from headstream.capture.spool import Writer
 from headstream.capture.values import Rules, attribute_value, clean
 from headstream.capture.wire import named, scalar
-from headstream.schemas.values import AttributeValue, DictValue, Json, ListValue, Value
+from headstream.schemas.values import AttributeValue, DictValue, Json, ListValue, Reference, Value
 from headstream.schemas.vocabulary import REFERENCE_SEMANTICS
 
 if TYPE_CHECKING:
@@ -42,11 +44,20 @@ class Spelt(NamedTuple):
 
     values: str
     held: list[str]
+    files: Referred | None = None
 
 
-def spelt(values: tuple[AttributeValue, ...]) -> Spelt:
+class Referred(NamedTuple):
+    """Values that refer to files, and what is wanted of these."""
+
+    values: tuple[AttributeValue, ...]
+    files: dict[Reference, Wanted]
+
+
+def spelt(values: tuple[AttributeValue, ...], files: dict[Reference, Wanted] | None = None) -> Spelt:
     text = wire.text(wire.attributes_to(values))
-    return Spelt(text[1:-1], [wire.text(one) for one in wire.held(values)])
+    held = [wire.text(one) for one in wire.held(values)]
+    return Spelt(text[1:-1], held, Referred(values, files) if files else None)
 
 
 class Recorder:
@@ -121,21 +132,30 @@ class Recorder:
             text = scalar(value)
             attribute = None if planned is None else planned.attribute(direction, name)
             if text is None or (attribute is not None and attribute.semantics in REFERENCE_SEMANTICS):
-                return spelt(self.values(direction, transformation, given))
+                return self._spelt(direction, transformation, given)
             known = named(name)
             texts.append(f"[{known.text},{text},null,null]")
             held.append(known.held)
         if len(texts) > _FEW:
-            return spelt(self.values(direction, transformation, given))
+            return self._spelt(direction, transformation, given)
         return Spelt(",".join(texts), held)
 
+    def _spelt(self, direction: str, transformation: str | None, given: Mapping[str, Any]) -> Spelt:
+        files: dict[Reference, Wanted] = {}
+        return spelt(self.values(direction, transformation, given, files), files)
+
     def values(
-        self, direction: str, transformation: str | None, given: Mapping[str, Any]
+        self,
+        direction: str,
+        transformation: str | None,
+        given: Mapping[str, Any],
+        files: dict[Reference, Wanted] | None = None,
     ) -> tuple[AttributeValue, ...]:
         """Values of named attributes, coerced, with references resolved; small enough for one message."""
-        found = self._values(direction, transformation, given, self.rules)
+        rules = self.rules if files is None else self.rules._replace(files=files)
+        found = self._values(direction, transformation, given, rules)
         if len(given) > 1 and sum(_weight(v.value) for v in found) > self.settings.event_bytes:
-            found = self._values(direction, transformation, given, self.rules._replace(limit=_SMALL_LIMIT))
+            found = self._values(direction, transformation, given, rules._replace(limit=_SMALL_LIMIT))
         return found
 
     def _values(
@@ -153,6 +173,21 @@ class Recorder:
         """End the spool of this process: nothing can be recorded after it."""
         self.closed = True
         self.epoch = object()
+        if not FILES.ends(self):
+            self.files_told()
+
+    def look(self, step: str, direction: str, said: Referred) -> None:
+        """Have the files of values that a step (its reference, as text) has said looked at, aside."""
+        FILES.look(Job(self, step, direction, *said), self.settings.exit_seconds)
+
+    def tell_files(self, step: str, direction: str, values: tuple[AttributeValue, ...]) -> None:
+        """Say values again with the facts of their files; also after the end of the run."""
+        if self.open_writer is not None:
+            said = spelt(values).values
+            self.open_writer.append(EVENT, f'["V",{step},"{direction}",[{said}],{now()},null]'.encode())
+
+    def files_told(self) -> None:
+        """End the spool, now that nothing follows."""
         if self.open_writer is not None:
             self.open_writer.close()
             if not self.open_writer.in_memory() and self.open_writer in _WRITERS:
@@ -228,6 +263,7 @@ def _after_fork() -> None:
         errors.LOSSES.after_fork()
         errors.WARNINGS.after_fork()
         telemetry.USAGE.after_fork()
+        FILES.after_fork()
         _WRITERS.clear()
         for recorder in list(_LIVE):
             recorder.after_fork()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from headstream.capture.errors import WARNINGS
+from headstream.capture.files import ALGORITHMS, OFF
 from headstream.schemas.mounts import Mounts
 from headstream.schemas.values import Reference
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from headstream.schemas.definition import Store
 
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]*:")
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,8 @@ class Given:
     kind: Literal["data", "kg"] = "data"
     version: str | None = None
     checksum: str | None = None
-    path: str | None = None  # A local file whose checksum is to be computed.
+    path: str | None = None  # A local file, whose facts are found out aside (files.py).
+    algorithm: str | None = None  # By which its checksum is computed; None: as the settings say.
 
 
 class Described:
@@ -73,14 +74,17 @@ def file(
 ) -> Given:
     """A file, by its absolute path.
 
-    `checksum="sha256"` reads the whole file once, when the value is captured by `used` or
-    `generated` and not here: ask for it only where that time is to be spent. Any other text is
-    taken as the checksum itself. A file that cannot be read has none, which is counted.
+    Its size and time of change follow by themselves, soon after `used` or `generated` has said it:
+    they are found out by a thread of ours, never in the script's. So is the checksum that
+    `checksum="sha256"` or `"blake3"` asks for, "off" prevents, and HEADSTREAM_CHECKSUM asks for
+    everywhere; any other text is taken as the checksum itself. A file that cannot be read, or that
+    changes while it is read, has none, which is counted.
     """
     text = absolute(os.fspath(path))
-    if checksum in ("sha256",):
-        return Given(text=text, store=store, version=version, checksum=checksum, path=text)
-    return Given(text=text, store=store, version=version, checksum=checksum)
+    local = text if os.path.isabs(text) else None
+    if checksum in (*ALGORITHMS, OFF):
+        return Given(text=text, store=store, version=version, path=local, algorithm=checksum)
+    return Given(text=text, store=store, version=version, checksum=checksum, path=local)
 
 
 def reference(text: str, *, store: str | None = None, version: str | None = None) -> Given:
@@ -125,26 +129,10 @@ class Catalogue:
         self.mounts = Mounts.of(self.stores)
 
     def resolve(self, given: Given, default: str | None) -> Reference:
-        """The reference that is spooled; computes a checksum that was asked for."""
+        """The reference that is spooled."""
         store = given.store or default or self.mounts.store_of(given.text)
         if store is None:
             WARNINGS.add("reference-without-store", message=given.text)
-        checksum = given.checksum if given.path is None else file_checksum(given.path)
         return Reference(
-            text=given.text, store=store, kind=given.kind, version=given.version, checksum=checksum
+            text=given.text, store=store, kind=given.kind, version=given.version, checksum=given.checksum
         )
-
-
-def file_checksum(path: str) -> str | None:
-    """`sha256:` and the hex digest of a file, or None (counted) if it cannot be read."""
-    import hashlib  # Imported late, like all that only some scripts need.
-
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as source:
-            while chunk := source.read(_CHUNK):
-                digest.update(chunk)
-    except OSError as error:
-        WARNINGS.add("checksum-not-computed", message=f"{path}: {error.strerror}")
-        return None
-    return f"sha256:{digest.hexdigest()}"

@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from headstream.capture import context, environment, exits, parents, ranks, wire
 from headstream.capture.clock import now
+from headstream.capture.configured import environment as environment_here
+from headstream.capture.configured import in_force
 from headstream.capture.errors import LOSSES, WARNINGS, swallow
+from headstream.capture.files import FILES
+from headstream.capture.place import enter, leave_run
 from headstream.capture.recorder import Recorder
 from headstream.capture.references import Catalogue
 from headstream.capture.settings import Settings
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     DefinitionLike = str | os.PathLike[str] | Mapping[str, Any] | Definition
     StoresLike = str | os.PathLike[str] | Store | Iterable[Mapping[str, Any] | Store]
     PersonLike = str | Mapping[str, Any] | Person
+
+_FILES_SECONDS = 0.1
 
 
 class Run(Opener):
@@ -58,7 +64,7 @@ class Run(Opener):
         whole: Run | None = None,
     ) -> None:
         self.recorder = recorder
-        self._inside = None
+        self._inside = self._place = None
         self._nested_in = parent
         self._whole = whole  # The run of all ranks, which this process tells besides its own.
         self.workflow = recorder.workflow
@@ -71,6 +77,7 @@ class Run(Opener):
         self._dirty: context.DirtyCheck | None = None
 
     def __enter__(self) -> Self:
+        enter(self)
         return self.begin()
 
     def __exit__(
@@ -79,6 +86,7 @@ class Run(Opener):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        leave_run(self)
         if failed(error):
             self.end(ERRORED, describe(error))
         else:
@@ -104,6 +112,8 @@ class Run(Opener):
                 before = f"[[],[{','.join(self._outputs)}],[]]" if self._outputs else "null"
                 self.recorder.write(f'["V",null,"{OUT}",[{found.values}],{now()},{before}]')
                 self._outputs.extend(found.held)
+                if found.files is not None:
+                    self.recorder.look("null", OUT, found.files)
         except Exception as error:
             swallow(error, "run-generated")
         return self
@@ -137,7 +147,7 @@ class Run(Opener):
             code = context.git_head(folder)
             if code is not None and self._first:
                 self._dirty = context.DirtyCheck(folder)
-        told = context.of_run(os.environ, code)
+        told = context.of_run(environment_here(os.environ), code)
         started = self.started if self._first else None
         inside = () if self._nested_in is None else (self._nested_in,)
         self.recorder.write(wire.text(["R", started, None, self._person, told, *inside]))
@@ -145,6 +155,8 @@ class Run(Opener):
     def _end(self, outcome: str, error: str | None) -> None:
         self._end_inner(outcome, error)
         self._state = ENDED
+        # Mostly they are known by now, and then the end of the run is the last that is told of it.
+        FILES.wait(self.recorder, _FILES_SECONDS)
         if self._process is self.recorder.process and self._first:
             self._write_end(outcome, error)
         self.recorder.close()
@@ -165,7 +177,7 @@ def workflow(
     execution: str | None = None,
     person: PersonLike | None = None,
     stores: StoresLike | None = None,
-    settings: Settings | None = None,
+    settings: Settings | Mapping[str, Any] | None = None,
     parent: Opener | str | None = None,
 ) -> Run:
     """A run of the workflow of this name, to be begun with `with` or `begin()`.
@@ -174,20 +186,21 @@ def workflow(
     catalogue of data stores (likewise), `person` who runs it. Ranks of one launch tell one run
     (HEADSTREAM_RANKS). `parent` is the run or step inside which this run is another, by default the
     one that HEADSTREAM_PARENT names; from a run or step of this process it takes settings and stores
-    that are not given. Never raises: a definition that cannot be read is counted and reported, and
-    the run is captured without it.
+    that are not given. `settings` by name win over HEADSTREAM_* variables, and these over the settings
+    file; a `Settings` counts as it is. Never raises: a definition that cannot be read is counted and
+    reported, and the run is captured without it.
     """
     try:
         if isinstance(parent, Opener):
             return _inside(parent, name, definition, execution, person, stores, settings)
-        settings = settings or Settings.from_env(os.environ)
-        if ranks.silent(os.environ, settings):
-            return nothing(settings, name)
-        part = ranks.part(os.environ, settings, str(name), execution or settings.execution)
+        found = in_force(settings, os.environ)
+        if ranks.silent(os.environ, found):
+            return nothing(found, name)
+        part = ranks.part(os.environ, found, str(name), execution or found.execution)
         around = parents.of(os.environ) if parent is None else parents.parse(parent)
         said = None if around is None else around.said
-        give = Making(settings, definition, person, () if stores is None else known_stores(stores))
-        if not ranks.per_rank(settings, part):
+        give = Making(found, definition, person, () if stores is None else known_stores(stores))
+        if not ranks.per_rank(found, part):
             return Run(give.recorder(name, part.execution, part.rank), give.who, parent=said)
         whole = Run(give.recorder(name, part.execution), give.who, parent=said) if part.rank == "0" else None
         own = give.recorder(name, f"{part.execution}-r{part.rank}")
@@ -204,11 +217,11 @@ def _inside(
     execution: str | None,
     person: PersonLike | None,
     stores: StoresLike | None,
-    settings: Settings | None,
+    given: Settings | Mapping[str, Any] | None,
 ) -> Run:
     """A run inside a run or step of this process; each rank has its own, unless the id is given."""
     outer = parent.recorder
-    settings = settings or outer.settings
+    settings = outer.settings if given is None else in_force(given, os.environ)
     if isinstance(parent, Silent):
         return nothing(settings, name)
     parent._opened()
@@ -243,11 +256,21 @@ class Making:
             workflow=clean(str(workflow)),
             execution=clean(str(execution or new_execution())),
             settings=self.settings,
-            rules=Rules(self._catalogue, self.settings.value_bytes),
+            rules=_rules(self._catalogue, self.settings),
             definition=self.plan,
             documents=self._documents,
             rank=rank,
         )
+
+
+def _rules(catalogue: Catalogue, settings: Settings) -> Rules:
+    return Rules(
+        catalogue,
+        settings.value_bytes,
+        settings.digest_bytes,
+        settings.file_facts,
+        settings.checksum,
+    )
 
 
 class SilentRun(Silent, Run):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headstream.schemas.clients import RegistryOptions, client_options, registry_options
+from headstream.schemas.configuration import OFF
 
 DEFAULT_BAG_SIZE = 50
 ALL, ZERO, PER_RANK = RANKS = ("all", "zero", "per-rank")
@@ -15,7 +16,6 @@ SILENT_SECONDS = 86_400.0
 # What happens to a record for which there is no room.
 BLOCK, DROP_OLDEST, DROP_NEWEST = "block", "drop_oldest", "drop_newest"
 _POLICIES = (BLOCK, DROP_OLDEST, DROP_NEWEST)
-_OFF = frozenset({"", "0", "off", "no", "none", "false"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,7 @@ class Settings:
     memory_bytes: int = 2 << 20
     segment_bytes: int = 2 << 20
     value_bytes: int = 256 << 10
+    digest_bytes: int = 64 << 20
     event_bytes: int = 640 << 10
     bag_size: int = DEFAULT_BAG_SIZE
     bootstrap: str | None = None
@@ -53,6 +54,8 @@ class Settings:
     keep_shipped: bool = False
     budget: float | None = None
     git: bool = True
+    file_facts: bool = True
+    checksum: str | None = None
     kafka: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # May hold passwords.
     registry: RegistryOptions | None = None
 
@@ -70,6 +73,7 @@ class Settings:
             memory_bytes=_number(environ, "HEADSTREAM_MEMORY_BYTES", default.memory_bytes),
             segment_bytes=_number(environ, "HEADSTREAM_SEGMENT_BYTES", default.segment_bytes),
             value_bytes=_number(environ, "HEADSTREAM_VALUE_BYTES", default.value_bytes),
+            digest_bytes=_number(environ, "HEADSTREAM_DIGEST_BYTES", default.digest_bytes),
             bag_size=max(1, _number(environ, "HEADSTREAM_BAG_SIZE", default.bag_size)),
             bootstrap=environ.get("HEADSTREAM_BOOTSTRAP") or None,
             online=environ.get("HEADSTREAM_TRANSPORT", "online").lower() != "offline",
@@ -81,9 +85,11 @@ class Settings:
             execution=environ.get("HEADSTREAM_EXECUTION") or None,
             rank=environ.get("HEADSTREAM_RANK") or default.rank,
             ranks=_one_of(environ, "HEADSTREAM_RANKS", RANKS, default.ranks),
-            keep_shipped=environ.get("HEADSTREAM_KEEP_SHIPPED", "off").lower() not in _OFF,
+            keep_shipped=environ.get("HEADSTREAM_KEEP_SHIPPED", "off").lower() not in OFF,
             budget=_fraction(environ, "HEADSTREAM_BUDGET"),
-            git=environ.get("HEADSTREAM_GIT", "on").lower() not in _OFF,
+            git=(environ.get("HEADSTREAM_GIT") or "on").lower() not in OFF,
+            file_facts=(environ.get("HEADSTREAM_FILE_FACTS") or "on").lower() not in OFF,
+            checksum=_checksum(environ.get("HEADSTREAM_CHECKSUM", "")),
             kafka=tuple(sorted(client_options(environ).items())),
             registry=registry_options(environ),
         )
@@ -93,7 +99,7 @@ def spool_root(environ: Mapping[str, str]) -> Path | None:
     """Where spools lie: HEADSTREAM_SPOOL ("off" for none), else `spool` in the data folder."""
     given = environ.get("HEADSTREAM_SPOOL")
     if given:
-        return None if given.lower() in _OFF else Path(os.path.abspath(given))
+        return None if given.lower() in OFF else Path(os.path.abspath(given))
     data = environ.get("HEADSTREAM_DATA")
     if not data:
         from platformdirs import user_data_dir  # Imported late: an import of capture stays light.
@@ -105,6 +111,10 @@ def spool_root(environ: Mapping[str, str]) -> Path | None:
 def _policy(environ: Mapping[str, str], default: str) -> str:
     given = environ.get("HEADSTREAM_SPOOL_FULL", "").lower().replace("-", "_")
     return given if given in _POLICIES else default
+
+
+def _checksum(given: str) -> str | None:
+    return None if given.lower() in OFF else given.lower()
 
 
 def _number(environ: Mapping[str, str], name: str, default: int) -> int:

@@ -97,6 +97,10 @@ class SilentTurn(Silent, Iteration[T]):
         self._inside = None
         self._at = self._ordinal = 0
 
+    def __enter__(self) -> Self:
+        self._place = None  # What is called inside is as silent where it is.
+        return self
+
     def generated(self, /, **values: Any) -> Self:
         return self
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar, Token
 from itertools import count
 from mmap import mmap
 from types import TracebackType
@@ -50,6 +51,12 @@ NEW, OPEN, ENDED = 0, 1, 2
 _ERROR_LENGTH = 4000
 T = TypeVar("T")
 
+# Where decorated functions open their steps (place.py): the run or step of the innermost `with`, or what
+# `current` names.
+PLACE: ContextVar[Any] = ContextVar("headstream_place", default=None)
+_put: Final = PLACE.set
+_put_back: Final = PLACE.reset
+
 
 class Inside:
     """What a run or a step knows of the steps and loops that were opened in it."""
@@ -78,10 +85,11 @@ class Inside:
 class Opener:
     """Something inside which steps and loops can be opened: a run, or a step."""
 
-    __slots__ = ("_inside", "recorder")
+    __slots__ = ("_inside", "_place", "recorder")
 
     recorder: Recorder
     _inside: Inside | None
+    _place: Token[Any] | None  # Of the `with` that it is the place of.
 
     def task(self, name: str, used: Mapping[str, Any] | None = None, *, person: str | None = None) -> Step:
         """A step that carries out the transformation of this name; it begins with `with` or `begin()`."""
@@ -180,7 +188,7 @@ class Nowhere(Opener):
     def __init__(self) -> None:
         self.recorder = Recorder(workflow="", execution="", settings=Settings(), rules=Rules(Catalogue()))
         self.recorder.closed = True
-        self._inside = None
+        self._inside = self._place = None
 
 
 class Step(Opener):
@@ -246,6 +254,7 @@ class Step(Opener):
         self.started = None
         self._state = NEW
         self._inside = None
+        self._place = None
         self._deferred = None
         self._used = self._generated = None
         self.segment = None
@@ -286,6 +295,8 @@ class Step(Opener):
         return None
 
     def __enter__(self) -> Self:
+        if self._place is None:  # Once only, so that places never go round in a circle.
+            self._place = _put(self)
         return self.begin()
 
     def __exit__(
@@ -294,6 +305,12 @@ class Step(Opener):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        place = self._place
+        if place is not None:
+            try:  # noqa: SIM105 - `suppress` would cost as much as all the rest.
+                _put_back(place)
+            except (RuntimeError, ValueError):
+                pass  # Left twice, or in another thread or task than entered: innermost() sees it has ended.
         if error is None or not failed(error):
             self.end()
         else:
@@ -388,6 +405,7 @@ class Step(Opener):
         said = self._say_now(IN, given) if given else _NOTHING
         if self.person is None and self._link(BEGUN, said, ordinal, iteration, started):
             self._used = dict.fromkeys(said.held) if said.held else None
+            self._look(IN, said)
             return
         values = self._words(IN, said, given)
         parent = self.parent
@@ -395,6 +413,7 @@ class Step(Opener):
         scope = f"[[],[],[{enclosing}]]" if enclosing else "null"
         self.recorder.write(f'["S",{self._head()},[{values}],{scope},null]')
         self._hold(IN, said.held)
+        self._look(IN, said)
 
     def _add(self, direction: str, given: Mapping[str, Any]) -> None:
         if not given:
@@ -414,6 +433,12 @@ class Step(Opener):
             values = self._words(direction, said, given)
             self.recorder.write(f'["V",{self.ref},"{direction}",[{values}],{at},{self._scope()}]')
         self._hold(direction, said.held)
+        self._look(direction, said)
+
+    def _look(self, direction: str, said: Said) -> None:
+        """Have the files that were said looked at, aside (files.py)."""
+        if said.spelt is not None and said.spelt.files is not None:
+            self.recorder.look(self.ref, direction, said.spelt.files)
 
     def _fill(self, form: Form, body: bytes) -> bool:
         """Put what is said first into the slot of the step's first frame; False if it cannot go there."""

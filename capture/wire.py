@@ -153,12 +153,24 @@ def value_from(wire: Wire) -> Value:
 
 
 def reference_to(reference: Reference) -> Wire:
-    return [reference.text, reference.store, reference.kind, reference.version, reference.checksum]
+    found = [reference.text, reference.store, reference.kind, reference.version, reference.checksum]
+    if reference.size_bytes is None and reference.modified is None:
+        return found
+    return [*found, reference.size_bytes, reference.modified]
 
 
 def reference_from(wire: Wire) -> Reference:
-    text, store, kind, version, checksum = wire
-    return Reference(text=text, store=store, kind=kind, version=version, checksum=checksum)
+    text, store, kind, version, checksum, *facts = wire
+    size, modified = facts or (None, None)
+    return Reference(
+        text=text,
+        store=store,
+        kind=kind,
+        version=version,
+        checksum=checksum,
+        size_bytes=size,
+        modified=modified,
+    )
 
 
 def attributes_to(values: tuple[AttributeValue, ...]) -> Wire:

@@ -12,6 +12,8 @@ from headstream.query_api.endpoint import SparqlEndpoint
 from headstream.query_api.errors import ConfigurationError, QueryApiError
 from headstream.query_api.settings import Settings
 from headstream.query_api.store import OxigraphStore, QueryStore
+from headstream.schemas.configuration import configured
+from headstream.schemas.errors import SettingsUnusable
 
 
 def open_store(settings: Settings) -> QueryStore:
@@ -51,8 +53,8 @@ def listen(settings: Settings, store: QueryStore) -> None:
 def main() -> int:
     """Read the settings and serve; a message and status 2 for settings that cannot be used."""
     try:
-        serve(Settings.from_env(os.environ))
-    except QueryApiError as error:
+        serve(Settings.from_env(configured(os.environ)))
+    except (QueryApiError, SettingsUnusable) as error:
         print(f"headstream api: {error}", file=sys.stderr)
         return 2
     return 0

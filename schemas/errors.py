@@ -46,6 +46,10 @@ class InvalidDefinition(SchemaError):
         self.path = path
 
 
+class SettingsUnusable(SchemaError):
+    """A settings file cannot be used; the message names the file and the key, and never a value."""
+
+
 class InvalidIdentifier(SchemaError):
     """The text cannot be made into an IRI, or is not one."""
 

@@ -157,6 +157,8 @@ def _reference_to(reference: Reference) -> Record:
         "kind": reference.kind,
         "version": reference.version,
         "checksum": reference.checksum,
+        "size_bytes": reference.size_bytes,
+        "modified": reference.modified,
     }
 
 

@@ -32,13 +32,19 @@ class Instant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """Text that identifies data held in a store (path, row key, document id, IRI of a resource)."""
+    """Text that identifies data held in a store (path, row key, document id, IRI of a resource).
+
+    What the data was when it was looked at is no part of what it is: checksum, size in bytes, and
+    time of the last change in microseconds since the epoch.
+    """
 
     text: str
     store: str | None = None
     kind: Literal["data", "kg"] = "data"
     version: str | None = None
     checksum: str | None = None
+    size_bytes: int | None = None
+    modified: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
+from headstream.schemas.configuration import configured
 from headstream.schemas.confluent import use
-from headstream.schemas.errors import RegistryUnusable
+from headstream.schemas.errors import RegistryUnusable, SettingsUnusable
 from headstream.sinks.consumer import KafkaSource
 from headstream.sinks.dead_letters import KafkaDeadLetters
 from headstream.sinks.errors import ConfigurationError, SinkError
@@ -41,11 +42,18 @@ def main(environ: Mapping[str, str]) -> int:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     try:
-        work(Settings.from_env(environ), stop)
+        work(_settings(environ), stop)
     except SinkError as error:
         log.error("the sink cannot go on", extra={"error": str(error), "reason": error.reason})
         return 1
     return 0
+
+
+def _settings(environ: Mapping[str, str]) -> Settings:
+    try:
+        return Settings.from_env(configured(environ))
+    except SettingsUnusable as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def work(settings: Settings, stop: threading.Event, metrics: Metrics | None = None) -> None:

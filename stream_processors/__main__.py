@@ -10,6 +10,8 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from headstream.schemas.configuration import configured
+from headstream.schemas.errors import SettingsUnusable
 from headstream.stream_processors.app import run
 from headstream.stream_processors.dead_letters import Readiness
 from headstream.stream_processors.errors import TrackerError
@@ -21,7 +23,7 @@ from headstream.stream_processors.tracker import describe, track
 def main() -> None:
     """Run a worker with the settings of the environment."""
     try:
-        settings = Settings.from_env(os.environ)
+        settings = Settings.from_env(configured(os.environ))
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
         for noisy in ("faust", "mode", "aiokafka"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -31,7 +33,7 @@ def main() -> None:
         if settings.metrics_port is not None:
             serve(registry, settings.metrics_host, settings.metrics_port, readiness.unready)
         run(settings, metrics, datadir=_folder(), track=track, describe=describe, readiness=readiness)
-    except TrackerError as error:
+    except (TrackerError, SettingsUnusable) as error:
         sys.exit(f"headstream tracker: {error}")
 
 

@@ -268,6 +268,10 @@ class Values:
             self._link(node)
         if reference.checksum is not None:
             self.facts.append((iri, "provml:checksum", STRING, reference.checksum))
+        if reference.size_bytes is not None:
+            self.facts.append((iri, "provml:sizeBytes", INTEGER, str(reference.size_bytes)))
+        if reference.modified is not None:
+            self.facts.append((iri, "dcterms:modified", DATE_TIME, instant(reference.modified)))
         return found
 
 

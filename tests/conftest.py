@@ -34,6 +34,7 @@ class Namespace:
 def pytest_configure(config: pytest.Config) -> None:
     """End a session that is told to stop in the way of a Ctrl-C, so that no JVM outlives it."""
     session = os.getpid()
+    os.environ.setdefault("HEADSTREAM_CONFIG", "off")  # A developer's own settings are no part of a test.
 
     def end(number: int, frame: FrameType | None) -> None:
         if os.getpid() == session:

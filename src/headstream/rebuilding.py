@@ -31,7 +31,7 @@ CLOCK_READINGS = frozenset(
     {
         "prov:startedAtTime", "prov:endedAtTime", "provml:registeredAt", "provml:durationSeconds",
         "provml:cpuSeconds", "provml:peakMemoryBytes", "provml:gpuSeconds", "provml:gpuPeakMemoryBytes",
-        "provml:customMetadata",
+        "provml:customMetadata", "dcterms:modified",
     }
 )  # fmt: skip
 

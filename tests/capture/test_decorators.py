@@ -167,23 +167,120 @@ def test_without_a_run_the_function_just_runs_and_is_counted_once(settings: Sett
     assert not [e for e in told() if isinstance(e, StepStarted)]
 
 
-def test_a_new_thread_begins_with_nothing_but_inside_is_known_everywhere(
+def nothing() -> None: ...
+
+
+def threads(*functions: Callable[[], object]) -> None:
+    """Call each in a new thread, and wait for them."""
+    found = [threading.Thread(target=function) for function in functions]
+    for thread in found:
+        thread.start()
+    for thread in found:
+        thread.join()
+
+
+def test_a_new_thread_has_the_run_that_is_open_by_with_if_there_is_only_one(
     settings: Settings, steps: Steps
 ) -> None:
-    def nothing() -> None: ...
-
-    with capture.workflow("wf", settings=settings) as run, capture.current(run):
-        found = [
-            threading.Thread(target=capture.task("lost")(nothing)),
-            threading.Thread(target=capture.task("kept", inside=run)(nothing)),
-        ]
-        for thread in found:
-            thread.start()
-        for thread in found:
-            thread.join()
+    with capture.workflow("wf", settings=settings) as run, run.task("outer"):
+        threads(capture.task("of_the_run")(nothing))
         asyncio.run(asyncio.to_thread(capture.task("handed")(nothing)))
-    assert sorted(steps()) == ["handed 0", "kept 0"]
+        with capture.workflow("other", settings=settings) as other:
+            threads(capture.task("lost")(nothing), capture.task("kept", inside=other)(nothing))
+        threads(capture.task("again")(nothing), capture.task("within", inside=run)(nothing))
+    threads(capture.task("late")(nothing))
+    parents = {name: fact["parent"] for name, fact in steps().items()}
+    assert parents == {
+        "outer 0": None, "of_the_run 0": None, "handed 0.0": "outer 0", "kept 0": None, "again 0": None,
+        "within 0": None,
+    }  # fmt: skip
+    assert capture.warnings() == {"function-outside-run": 2}
+
+
+def test_with_alone_says_where_decorated_functions_belong(settings: Settings, steps: Steps) -> None:
+    def call(name: str) -> None:
+        capture.task(name)(nothing)()
+
+    with capture.workflow("wf", settings=settings) as run:
+        call("in_run")
+        with run.task("outer") as outer:
+            call("in_outer")
+            with outer.task("inner"):
+                call("in_inner")
+            call("in_outer")
+            for turn in outer.loop("turn", range(2)):
+                call("beside_turn")  # A turn is no `with`, so it stays a row.
+                with turn:
+                    call("in_turn")
+            begun = run.task("begun").begin()
+            call("in_outer")
+            with begun:
+                call("in_begun")
+        call("in_run")
+    call("nowhere")
+    assert {name: fact["parent"] for name, fact in steps().items() if "_" in name} == {
+        "in_run 0": None,
+        "in_outer 0.0": "outer 0",
+        "in_inner 0.0.0": "inner 0.0",
+        "in_outer 0.1": "outer 0",
+        "beside_turn 0.0": "outer 0",
+        "in_turn 0.0.0": "turn 0.0",
+        "beside_turn 0.1": "outer 0",
+        "in_turn 0.1.0": "turn 0.1",
+        "in_outer 0.2": "outer 0",
+        "in_begun 0.0": "begun 0",
+        "in_run 1": None,
+    }
     assert capture.warnings() == {"function-outside-run": 1}
+
+
+def test_tasks_of_asyncio_that_enter_steps_at_the_same_time_nest_each_in_its_own(
+    settings: Settings, steps: Steps
+) -> None:
+    async def one(run: Run, name: str, barrier: asyncio.Barrier) -> None:
+        with run.task(name):
+            await barrier.wait()
+            capture.task(f"in_{name}")(nothing)()
+            await barrier.wait()
+
+    async def both(run: Run) -> None:
+        barrier = asyncio.Barrier(2)
+        await asyncio.gather(one(run, "a", barrier), one(run, "b", barrier))
+        capture.task("in_run")(nothing)()
+
+    with capture.workflow("wf", settings=settings) as run:
+        asyncio.run(both(run))
+    parents = {name: fact["parent"] for name, fact in steps().items() if "_" in name}
+    assert parents == {"in_a 0.0": "a 0", "in_b 0.0": "b 0", "in_run 0": None}
+
+
+def test_a_with_that_is_left_elsewhere_twice_or_out_of_order_leaves_no_ended_place(
+    settings: Settings, steps: Steps
+) -> None:
+    call = capture.task("call")(nothing)
+
+    def stage(run: Run) -> Iterator[None]:
+        with run.task("stage"):
+            yield
+
+    with capture.workflow("wf", settings=settings) as run:
+        elsewhere = stage(run)
+        next(elsewhere)
+        threads(lambda: next(elsewhere, None))  # The step ends in another thread.
+        call()
+        first, second = run.task("first"), run.task("second")
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        second.__exit__(None, None, None)
+        call()
+        with first, second, first:
+            call()
+        with (step := run.task("twice")), step:
+            call()
+        call()
+    parents = {name: fact["parent"] for name, fact in steps().items() if name.startswith("call")}
+    assert parents == {"call 0": None, "call 1": None, "call 2": None, "call 0.0": "twice 0", "call 3": None}
 
 
 def test_an_exception_passes_unchanged_and_its_step_is_errored(run: Run, steps: Steps) -> None:

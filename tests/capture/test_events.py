@@ -310,16 +310,6 @@ def _references(event: Event) -> list[Reference]:
     return [r for v in values for r in references(v.value)]
 
 
-def test_a_checksum_is_computed_when_asked_for(settings: Settings, told: Told, tmp_path: Path) -> None:
-    (tmp_path / "f").write_bytes(b"abc")
-    with capture.workflow("wf", settings=settings) as run:
-        run.task("t", used={"f": capture.file(tmp_path / "f", checksum="sha256")}).begin().end()
-        run.task("t", used={"f": capture.file(tmp_path / "none", checksum="sha256")}).begin().end()
-    sums = [r.checksum for e in told() for r in _references(e)]
-    assert sums == ["sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", None]
-    assert capture.warnings()["checksum-not-computed"] == 1
-
-
 def test_documents_come_first_and_bags_name_the_definition(settings: Settings, contents: Contents) -> None:
     person = {"id": "ana", "name": "Ana", "persona": "DomainScientist"}
     with capture.workflow("wf", settings=settings, definition=PLAN, stores=[GPFS], person=person):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from headstream.cli import app
-from headstream.cli.configuration import SETTINGS, in_force
+from headstream.cli.configuration import in_force
+from headstream.schemas.settings import SETTINGS
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
 ROW = re.compile(r"^\| `(HEADSTREAM_[A-Z_]+\*?)` \| ([^|]*) \| [^|]* \| ([^|]*) \|", re.M)
@@ -92,3 +95,67 @@ def test_a_name_that_nothing_reads_is_pointed_out(monkeypatch: pytest.MonkeyPatc
 def test_a_port_of_kafka_is_no_option_of_librdkafka() -> None:
     found = [each for each in in_force({"HEADSTREAM_KAFKA_PORT": "9"}) if each.value == "9"]
     assert [each.name for each in found] == ["HEADSTREAM_KAFKA_PORT"]
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A settings file of the working directory; what a command takes from it is forgotten afterwards."""
+    path = tmp_path / "headstream.toml"
+    path.write_text(
+        "bag_size = 7\nspool_bytes = 1000\n[api]\ntoken = 'hush'\n[kafka]\nsasl_password = 'hush'"
+    )
+    monkeypatch.chdir(tmp_path)
+    for name in ("BAG_SIZE", "SPOOL_BYTES", "API_TOKEN", "KAFKA_SASL_PASSWORD"):
+        monkeypatch.setenv(f"HEADSTREAM_{name}", "")
+    return path
+
+
+def test_a_setting_of_the_file_says_which_file_and_a_variable_wins_over_it(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADSTREAM_SPOOL_BYTES", "2000")
+    found = {each["name"]: (each["value"], each["source"]) for each in config()["settings"]}
+    assert found["HEADSTREAM_BAG_SIZE"] == ("7", str(file))
+    assert found["HEADSTREAM_SPOOL_BYTES"] == ("2000", "environment")
+    assert found["HEADSTREAM_SEGMENT_BYTES"] == ("2097152", "default")
+    assert found["HEADSTREAM_API_TOKEN"] == ("set", str(file))
+    assert found["HEADSTREAM_KAFKA_SASL_PASSWORD"] == ("set", str(file))
+    assert found["HEADSTREAM_CONFIG"] == (str(file), "default")
+
+
+def test_a_secret_of_the_file_is_never_shown(file: Path) -> None:
+    for arguments in (["config"], ["config", "--json"]):
+        assert "hush" not in CliRunner().invoke(app, arguments).output
+
+
+def test_a_command_without_a_file_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HEADSTREAM_CONFIG", "off")
+    assert config()["file"] is None
+    assert "no settings file" in CliRunner().invoke(app, ["config"]).stderr
+
+
+@pytest.mark.parametrize(
+    "module", ["headstream", "headstream.stream_processors", "headstream.sinks", "headstream.query_api"]
+)
+def test_a_file_with_a_key_that_is_no_setting_stops_commands_and_services_with_a_sentence(
+    module: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "some.toml"
+    path.write_text("tokn = 'hush'")
+    arguments = [sys.executable, "-m", module, *(["status"] if module == "headstream" else [])]
+    environ = {**os.environ, "HEADSTREAM_CONFIG": str(path)}
+    done = subprocess.run(arguments, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode in (1, 2)
+    assert f"{path}: tokn is no setting" in done.stderr
+    assert "Traceback" not in done.stderr and "hush" not in done.stderr
+
+
+def test_what_a_command_starts_has_the_settings_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "headstream.toml").write_text('data = "here"')
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTREAM_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "headstream", "status"],
+        env=environ, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert str(tmp_path / "here") in done.stdout + done.stderr

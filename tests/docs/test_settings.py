@@ -120,9 +120,16 @@ def _options_taken(node: ast.AST) -> list[str]:
     return OPTIONS.get(getattr(node.func, "id", ""), []) if isinstance(node, ast.Call) else []
 
 
+def _takes_file(node: ast.AST) -> bool:
+    """Tell a call of those that look for the settings file for all (schemas/configuration.py)."""
+    return isinstance(node, ast.Call) and getattr(node.func, "id", None) in ("configured", "settings_file")
+
+
 def _named(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         yield from _options_taken(node)
+        if _takes_file(node):
+            yield "HEADSTREAM_CONFIG"
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and NAME.fullmatch(node.value):
             yield node.value
 
@@ -134,6 +141,8 @@ def _read(tree: ast.AST) -> Iterator[str]:
     """
     for node in ast.walk(tree):
         yield from _options_taken(node)
+        if _takes_file(node):
+            yield "HEADSTREAM_CONFIG"
         held: list[ast.expr] = []
         if isinstance(node, ast.Call):
             held = [*node.args, *(keyword.value for keyword in node.keywords)]

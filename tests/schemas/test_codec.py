@@ -58,7 +58,15 @@ from headstream.schemas.values import (
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 maybe = st.none() | text
 longs = st.integers(-(2**63), 2**63 - 1)
-references = st.builds(Reference, text=text, store=maybe, version=maybe, checksum=maybe)
+references = st.builds(
+    Reference,
+    text=text,
+    store=maybe,
+    version=maybe,
+    checksum=maybe,
+    size_bytes=st.none() | st.integers(0, 2**63 - 1),
+    modified=st.none() | longs,
+)
 scalars = (
     st.booleans()
     | st.integers(-(2**80), 2**80)

@@ -484,8 +484,26 @@ def test_every_predicate_and_class_that_is_written_is_in_the_ontology() -> None:
     got = facts(
         [RunStarted(started=1, person="p", parent=parent), epoch_end(AttributeValue("model_path", MODEL))]
     )
+    said = Reference(text="/m", checksum="sha256:00", size_bytes=7)
+    got |= facts([epoch_end(AttributeValue("model_path", said))])
     got |= set(describe(document(DEFINITION), HERE).facts)
     for _, predicate, kind, value in got:
         for name in (predicate, value if kind == "term" else ""):
             if name.startswith("provml:"):
                 assert PREFIXES["provml"] + name.removeprefix("provml:") in defined, name
+
+
+def test_what_a_file_was_is_said_of_the_versioned_node_and_repeats_nothing_but_itself() -> None:
+    known = Reference(
+        text="/m", store="s", version="v1", checksum="sha256:00", size_bytes=7, modified=1_500_000
+    )
+    step = StepRef("epoch", "0.1")
+    bare = AttributeValue("model_path", Reference(text="/m", store="s", version="v1"))
+    before = facts([ValuesAdded(step=step, direction="out", values=(bare,))])
+    again = facts([ValuesAdded(step=step, direction="out", values=(AttributeValue("model_path", known),))])
+    assert again - before == {
+        ("ref/s/m;v=v1", "provml:checksum", "string", "sha256:00"),
+        ("ref/s/m;v=v1", "provml:sizeBytes", "integer", "7"),
+        ("ref/s/m;v=v1", "dcterms:modified", "dateTime", "1970-01-01T00:00:01.5Z"),
+    }
+    assert before < again

@@ -20,6 +20,7 @@ from headstream.cli import (
     spool,
 )
 from headstream.cli.telling import is_ours, sentence
+from headstream.schemas.configuration import configured
 
 # Exit statuses: 0 done, 1 failed or not equal, 2 wrong usage, 3 nothing is up (`status`), and as usual
 # 70 for an error of our own, 130 after Ctrl-C, 141 when the reader of a pipe has gone.
@@ -57,11 +58,16 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _headstream(
+    context: typer.Context,
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version and stop."
     ),
 ) -> None:
     """Provenance of running workflows, streamed into a graph that answers questions while they run."""
+    given = dict(os.environ)
+    # What a command starts inherits it, so the file of the folder where it was called counts for all.
+    os.environ.update(configured(given))
+    context.obj = given
 
 
 def main() -> None:

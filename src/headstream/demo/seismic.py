@@ -149,7 +149,11 @@ def _use_case(
 
 def demo_env(places: Places) -> dict[str, str]:
     """What every process of a demo is told; a spool of the user's own choice is none of the demo's."""
-    return {"HEADSTREAM_DATA": str(places.data), "HEADSTREAM_SPOOL": str(places.data / "spool")}
+    return {
+        "HEADSTREAM_DATA": str(places.data),
+        "HEADSTREAM_SPOOL": str(places.data / "spool"),
+        "HEADSTREAM_FILE_FACTS": "on",  # They are waited for.
+    }
 
 
 def demo_settings(places: Places) -> Settings:
@@ -174,6 +178,13 @@ SELECT (COUNT(DISTINCT ?run) AS ?ended) WHERE {{
 _STORES = """PREFIX provml: <https://w3id.org/provml/ns#>
 ASK { ?reference provml:wasInStore ?store . FILTER NOT EXISTS { ?store provml:storeType ?type } }"""
 
+# What files are like is found out aside, so it may come after the end of a run.
+_FILES = """PREFIX provml: <https://w3id.org/provml/ns#>
+ASK {
+  ?file provml:wasInStore ?store .
+  ?store provml:storeType "FileSystem" .
+  FILTER NOT EXISTS { ?file provml:sizeBytes ?size } }"""
+
 _RANGES = """PREFIX provml: <https://w3id.org/provml/ns#>
 PREFIX prov: <http://www.w3.org/ns/prov#>
 SELECT ?name ?start ?end WHERE {{
@@ -196,13 +207,14 @@ def _wait_for_graph(answers: Asker, domain: Sequence[Document]) -> None:
         if (
             int(row["ended"]) == len(RUNS)
             and not _truth(answers.sparql(_STORES, "json"))
+            and not _truth(answers.sparql(_FILES, "json"))
             and all(_truth(answers.sparql(f"ASK {{ {each.body} }}", "json")) for each in domain)
         ):
             return
         if time.monotonic() > deadline:
             raise GraphIncomplete(
-                f"{row['ended']} of {len(RUNS)} runs, or the stores and domain data beside them, are in the "
-                f"graph after {GRAPH_SECONDS:.0f} s; "
+                f"{row['ended']} of {len(RUNS)} runs, or the stores, domain data and sizes of files beside "
+                f"them, are in the graph after {GRAPH_SECONDS:.0f} s; "
                 "the logs of the services say why"
             )
         time.sleep(0.1)
