@@ -135,7 +135,7 @@ def _at_exit() -> None:
                 rescue(writer)
         shippers = (each.spool for each in (_delegate, _background) if each is not None)
         _say(left, next(filter(None, shippers), None))
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         errors.swallow(error, "exit")
     _end_as_interrupted()
 

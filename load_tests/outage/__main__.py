@@ -40,13 +40,13 @@ LIMIT: Final = 30 << 20
 WITHOUT_KAFKA: Final[dict[str, tuple[str, dict[str, str]]]] = {
     "closed": ("broker away, spool on disk", {}),
     "drop-oldest": (
-        "broker away, spool of 16 MB, drop_oldest",
-        {"HEADSTREAM_SPOOL_BYTES": str(16 << 20), "HEADSTREAM_SPOOL_FULL": "drop_oldest"},
+        "broker away, spool of 4 MB, drop_oldest",
+        {"HEADSTREAM_SPOOL_BYTES": str(4 << 20), "HEADSTREAM_SPOOL_FULL": "drop_oldest"},
     ),
-    "drop-newest": ("broker away, spool of 16 MB, drop_newest", {"HEADSTREAM_SPOOL_BYTES": str(16 << 20)}),
+    "drop-newest": ("broker away, spool of 4 MB, drop_newest", {"HEADSTREAM_SPOOL_BYTES": str(4 << 20)}),
     "block": (
-        "broker away, spool of 16 MB, block",
-        {"HEADSTREAM_SPOOL_BYTES": str(16 << 20), "HEADSTREAM_SPOOL_FULL": "block"},
+        "broker away, spool of 4 MB, block",
+        {"HEADSTREAM_SPOOL_BYTES": str(4 << 20), "HEADSTREAM_SPOOL_FULL": "block"},
     ),
     "thread": ("broker away, shipped by a thread", {"HEADSTREAM_SHIPPER": "thread"}),
     "diskless": ("broker away, no disk", {"HEADSTREAM_SPOOL": "off"}),

@@ -15,6 +15,7 @@ TURNS: Final = 1000
 STOP: Final = 600
 RANK_TURNS: Final = 35
 LIFE_TURNS: Final = 5000
+PEER_KILLS: Final = 10
 
 
 def _left(script: Script, note: str = "") -> Outcome:
@@ -53,7 +54,7 @@ def at_any_moment(python: Path, who: Contender, kills: int) -> Outcome:
     moments = random.Random(11)
     life, total = 0.0, None
     ends = 0
-    for number in range((kills if who.ours else 2) + 1):
+    for number in range((kills if who.ours else PEER_KILLS) + 1):
         with folder() as place:
             script = Script(
                 python=python,

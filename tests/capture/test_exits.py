@@ -113,19 +113,20 @@ def test_with_the_broker_away_the_exit_waits_no_longer_than_it_may(shipper: str,
     code, out, err = ended(spool, after=after, HEADSTREAM_SHIPPER=shipper)
     took = time.monotonic() - float(out)  # CLOCK_MONOTONIC is that of the machine.
     assert code == 0 and without_ours(err, spool) == ""
-    assert took < SECONDS + 4
+    assert took < SECONDS + 15  # What is beyond is the machine's, which may have other things to do.
 
 
 def test_a_second_interrupt_ends_the_wait_and_leaves_all_in_the_spool(spool: Path, told: Told) -> None:
     with start(spool, after="print('over', flush=True)", HEADSTREAM_EXIT_SECONDS="120") as child:
         assert child.stdout is not None and child.stdout.readline() == "over\n"
-        deadline = time.monotonic() + 30
-        while child.poll() is None and time.monotonic() < deadline:
-            child.send_signal(signal.SIGINT)  # Until it comes while the script waits for its shipper.
-            try:
-                child.wait(0.2)
-            except subprocess.TimeoutExpired:
-                continue
+        asleep = 0
+        deadline = time.monotonic() + 60
+        while asleep < 5:  # It does nothing any more but wait for its shipper.
+            assert time.monotonic() < deadline
+            state = Path(f"/proc/{child.pid}/stat").read_text().rpartition(") ")[2][0]
+            asleep = asleep + 1 if state == "S" else 0
+            time.sleep(0.05)
+        child.send_signal(signal.SIGINT)
         _, err = child.communicate(timeout=60)
     assert child.returncode == 0 and without_ours(err, spool) == ""
     assert any(isinstance(event, RunEnded) for event in told())
