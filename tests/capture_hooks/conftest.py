@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,7 +62,9 @@ def internal_errors() -> Iterator[list[BaseException]]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Run]:
-    with capture.workflow("hooked", settings=Settings(spool=tmp_path / "spool", git=False)) as opened:
+    with capture.workflow(
+        "hooked", settings=Settings(spool=tmp_path / "spool", git=False, file_facts=False)
+    ) as opened:
         yield opened
 
 
@@ -77,11 +80,15 @@ def steps(run: Run, tmp_path: Path) -> Steps:
                 for event in bag.events if isinstance(bag, Bag) else ():
                     _add(found, event)
         named: dict[str, list[Told]] = {}
-        for each in sorted(found.values(), key=lambda told: [int(n) for n in told.step.task.split(".")]):
+        for each in sorted(found.values(), key=_place):
             named.setdefault(each.step.transformation, []).append(each)
         return named
 
     return told
+
+
+def _place(told: Told) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+(?=\.|$)", told.step.task)]
 
 
 def _add(found: dict[StepRef, Told], event: Any) -> None:
