@@ -322,7 +322,7 @@ def turn_type(names: tuple[str, ...], kinds: tuple[int, ...]) -> type[Iteration[
 def tell_late(loop: Loop[Any], block: Block, at: int, ended: int, late: deferred.Values) -> None:
     """Read what an accelerator knew and close the row that waited for it; what is no number gets an event."""
     row = block.row(at)
-    values = loop.recorder.values(OUT, loop.name, {name: value for _, name, value in late})
+    values = loop.recorder.values(OUT, loop.name, {name: deferred.read(value) for _, name, value in late})
     rest = []
     for v in values:
         number: Any = v.value

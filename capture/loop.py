@@ -29,6 +29,7 @@ T = TypeVar("T")
 _MOST_ROWS: Final = 512
 _CHUNK_BYTES: Final = 128 << 10
 _MOST_COLUMNS: Final = 64
+_MOST_LATE: Final = 1024
 _LATE: Final = object()  # What no turn calls its own: the next one is closed with care.
 _CELLS: Final = frames.COLUMNS
 _ENDED: Final = frames.ENDED
@@ -308,12 +309,17 @@ class Loop(Generic[T]):
         self._turn = turn
         return turn
 
-    def _settle(self) -> None:
-        """Close the rows that waited for an accelerator."""
+    def _settle(self, *, wait: bool = False) -> None:
+        """Close rows whose values have come from an accelerator, and if we may wait those of others too."""
         if self.late:
             late, self.late = self.late, []
-            for block, at, ended, values in late:
+            wait = wait or len(late) > _MOST_LATE
+            for row in late:
+                block, at, ended, values = row
                 try:
+                    if not wait and not all(deferred.is_ready(value) for *_, value in values):
+                        self.late.append(row)
+                        continue
                     if block.process is self.recorder.process:  # Else it is for the process that forked us.
                         tell_late(self, block, at, ended, values)
                 except Exception as error:
@@ -349,7 +355,7 @@ class Loop(Generic[T]):
     def _end(self) -> None:
         try:
             self._turn = None
-            self._settle()
+            self._settle(wait=True)
             self._leave_block()
             if self.columns:
                 self.recorder.columns[self.key] = self.columns

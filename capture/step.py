@@ -549,6 +549,7 @@ class Step(Opener):
             return  # Begun by the process that forked us: that one ends it.
         self._ended, self._outcome, self._error = now(), outcome, error
         for direction, name, value in late or ():
+            value = deferred.read(value)
             values = self.recorder.values(direction, self.name, {name: value})
             self._write_said(direction, Said.of(direction, spelt(values)), {name: value})
         self._write_end()
