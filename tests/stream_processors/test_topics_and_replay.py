@@ -30,6 +30,7 @@ from headstream.stream_processors.handling import Incoming, handle_bag
 from headstream.stream_processors.metrics import Metrics
 from headstream.stream_processors.parked import Redrive
 from headstream.stream_processors.replay import replay_topics
+from headstream.stream_processors.selection import Selection
 from headstream.stream_processors.settings import Settings
 from headstream.stream_processors.tracker import track
 
@@ -216,7 +217,12 @@ def test_a_replay_reads_definitions_first_and_stops_at_the_present_end(stream) -
     assert facts(expected) <= facts(written)
     assert seen[-1] == (52, 52)
     one: list[Identified] = []
-    assert replay_topics(stream.settings, write=one.extend, workflow="w", execution="7").bags == 1
+    assert (
+        replay_topics(
+            stream.settings, write=one.extend, selection=Selection(workflow="w", execution="7")
+        ).bags
+        == 1
+    )
     assert {item.execution for item in one} == {"", "7"}
 
 
@@ -235,7 +241,9 @@ def test_a_replay_after_retention_names_the_first_missing_offset(stream) -> None
     for future in admin.delete_records([TopicPartition(names.events, 0, 4)]).values():
         future.result()
     written: list[Identified] = []
-    with pytest.raises(RetentionExpired, match="partition 0: first missing offset 0, first kept offset 4"):
+    with pytest.raises(
+        RetentionExpired, match=r"\[0\] begins at offset 4: 0 to 3 are gone .*first missing offset 0"
+    ):
         replay_topics(stream.settings, write=written.extend)
     assert written == []
     done = replay_topics(stream.settings, write=written.extend, allow_missing=True)
