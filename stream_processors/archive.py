@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, cast
@@ -64,11 +65,12 @@ def archive_topics(
     Raises RetentionExpired, before anything is written, if events are deleted that were never
     archived, unless `allow_missing`: then the manifest remembers the gap, and a replay names it.
     """
-    reader = bounded.consumer(settings)
-    try:
-        return _Archiving(settings, reader, root, progress, allow_missing, commit_messages).run()
-    finally:
-        reader.close()
+    with ExitStack() as stack:
+        reader = bounded.consumer(settings)
+        stack.callback(reader.close)
+        archiving = _Archiving(settings, reader, root, progress, allow_missing, commit_messages)
+        stack.callback(archiving.let_go)
+        return archiving.run()
 
 
 class _Archiving:
@@ -96,6 +98,12 @@ class _Archiving:
         self._done = 0
         self._manifest = self._opened(_cluster(reader, settings))
         self._before = self._manifest.files
+
+    def let_go(self) -> None:
+        """Close what is open; drafts stay what they are."""
+        for draft in self._drafts.values():
+            draft.let_go()
+        self._drafts.clear()
 
     def run(self) -> ArchivedTopics:
         events, documents = self._topics.events, self._topics.definitions
@@ -260,6 +268,9 @@ class _Draft:
         self._writer.flush()
         self._file.close()
 
+    def let_go(self) -> None:
+        self._file.let_go()
+
     def publish(self) -> File:
         files.replace_file(self._draft, self._final)
         return File(
@@ -287,8 +298,15 @@ class _Hashed:
         self.size += len(data)
         return self._stream.write(data)
 
+    def seekable(self) -> bool:
+        """Never: fastavro would look for a file to append to."""
+        return False
+
     def flush(self) -> None:
         self._stream.flush()
+
+    def let_go(self) -> None:
+        self._stream.close()
 
     def close(self) -> None:
         self._stream.flush()
