@@ -138,13 +138,13 @@ def test_what_is_no_bag_is_kept_and_counted_as_it_was(stream, tmp_path: Path) ->
 
 def test_a_file_of_an_archive_is_replayed_with_the_definitions_of_its_archive(archived: Path) -> None:
     file = next((archived / "events").rglob("run%200-*.avro"))
-    facts, done = from_archive(file)
+    _, done = from_archive(file)
     assert (done.bags, done.documents, done.refused) == (5, 1, {})
     day = from_archive(archived / "events" / "1970-01-01")[1]
     assert day.bags == 20
     copy = archived.parent / "alone.avro"
     copy.write_bytes(file.read_bytes())
-    assert from_archive(copy)[1].refused == {"definition-missing": 5}, "alone it has none, and that is counted"
+    assert from_archive(copy)[1].refused == {"definition-missing": 5}, "counted, not passed over"
 
 
 def test_a_corrupt_or_missing_file_of_an_archive_is_named(archived: Path) -> None:
