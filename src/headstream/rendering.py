@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -116,9 +118,19 @@ _here: Rendering | None = None
 
 
 def _begin(known: Mapping[str, Definition], selection: Selection, base: str) -> None:
-    """Make a worker process ready, once."""
+    """Make a worker process ready, once; it ends with the command, however that ends."""
     global _here
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which tells its workers.
+    threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
     _here = Rendering(known, selection, base)
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed closes no queue, so a worker would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _render(taken: Sequence[Taken]) -> Rendered:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from confluent_kafka import Producer
 
@@ -98,10 +99,14 @@ def test_a_replay_killed_with_kill_9_goes_on_and_ends_as_if_it_had_not_been(
     expected = fill(pipeline, 3000)
     store = tmp_path / "again"
     checkpoints = tmp_path / "replays"
-    first = replaying(pipeline, f"oxigraph:{store}", "--rate", "3000")
+    first = replaying(pipeline, f"oxigraph:{store}", "--rate", "3000", "--workers", "2")
     pipeline.until(lambda: bool(list(checkpoints.glob("*.json"))), 60, "the first checkpoint")
+    beside = psutil.Process(first.pid)
+    pipeline.until(lambda: len(beside.children(recursive=True)) >= 2, 60, "its workers")
+    workers = beside.children(recursive=True)
     first.kill()
     first.communicate()
+    assert psutil.wait_procs(workers, timeout=20)[1] == [], "workers end with the command"
     if emptied:
         shutil.rmtree(store)
     done, said = ended(replaying(pipeline, f"oxigraph:{store}"))
@@ -179,7 +184,7 @@ def test_an_archive_of_the_command_rebuilds_the_graph_without_a_broker(pipeline:
     assert (done["messages"], done["documents"]) == (300, 1)
     del pipeline.env["HEADSTREAM_BOOTSTRAP"]
     into = f"oxigraph:{tmp_path}/without"
-    again, _ = ended(command(pipeline, "replay", "--from", kept, "--into", into, "--json"))
+    again, _ = ended(command(pipeline, "replay", "--from", kept, "--into", into, "--workers", "2", "--json"))
     assert again["hash"] == expected
     one = ["--execution", "run-2", "--into", f"oxigraph:{tmp_path}/one"]
     part, _ = ended(command(pipeline, "replay", "--from", kept, *one, "--json"))
