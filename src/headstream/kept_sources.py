@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from headstream.capture.owner import writer_lives
 from headstream.capture.reading import read, spools
-from headstream.capture.spool import writer_lives
 from headstream.errors import Unreadable
 from headstream.places import Places
 from headstream.schemas.documents import Document
