@@ -12,6 +12,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
+from headstream.schemas.clients import registry_options
+from headstream.schemas.confluent import use
 from headstream.schemas.definition import Definition
 from headstream.schemas.facts import Identified
 from headstream.sinks.errors import IllegalFact
@@ -121,6 +123,7 @@ def _begin(known: Mapping[str, Definition], selection: Selection, base: str) -> 
     """Make a worker process ready, once; it ends with the command, however that ends."""
     global _here
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which tells its workers.
+    use(registry_options(os.environ))  # Messages may be in the framing of a schema registry.
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
     _here = Rendering(known, selection, base)
 
