@@ -17,7 +17,7 @@ from headstream.schemas.documents import Document
 from headstream.schemas.errors import MalformedMessage, UnknownFraming
 from headstream.schemas.events import Bag
 from headstream.schemas.facts import DeadLetter, Identified, Origin
-from headstream.schemas.records import event_from_record, event_to_record
+from headstream.schemas.records import bag_from_record, bag_to_record
 
 MARKER: Final = b"\xc3\x01"
 _HEADER = len(MARKER) + 8
@@ -28,35 +28,17 @@ _CONFLUENT_HEADER = 5
 
 
 def encode_bag(bag: Bag) -> bytes:
-    return _encode(
-        "bag",
-        {
-            "workflow": bag.workflow,
-            "execution": bag.execution,
-            "definition": bag.definition,
-            "producer": bag.producer,
-            "sequence": bag.sequence,
-            "events": [event_to_record(event) for event in bag.events],
-        },
-    )
+    return _encode("bag", bag_to_record(bag))
 
 
 def decode_bag(data: bytes) -> Bag:
     """Read a bag; MalformedMessage, UnknownFraming or UnknownSchema say why it cannot be."""
     record = _decode("bag", data)
     try:
-        events = tuple(event_from_record(name, body) for name, body in record["events"])
+        return bag_from_record(record)
     except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
         # Whole by its schema, and yet nothing that a client of ours writes: an integer without digits.
         raise MalformedMessage(f"an event of the bag says what no event can: {error}") from error
-    return Bag(
-        workflow=record["workflow"],
-        execution=record["execution"],
-        definition=record["definition"],
-        producer=record["producer"],
-        sequence=record["sequence"],
-        events=events,
-    )
 
 
 def encode_document(document: Document) -> bytes:

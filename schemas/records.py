@@ -6,6 +6,7 @@ from typing import Any
 
 from headstream.schemas.events import (
     NO_SCOPE,
+    Bag,
     Column,
     Context,
     Enclosing,
@@ -35,6 +36,30 @@ _NAMESPACE = "org.headstream."
 _LONG = range(-(2**63), 2**63)
 
 Record = dict[str, Any]
+
+
+def bag_to_record(bag: Bag) -> Record:
+    """A bag and its events as fastavro wants them."""
+    return {
+        "workflow": bag.workflow,
+        "execution": bag.execution,
+        "definition": bag.definition,
+        "producer": bag.producer,
+        "sequence": bag.sequence,
+        "events": [event_to_record(event) for event in bag.events],
+    }
+
+
+def bag_from_record(record: Record) -> Bag:
+    """The inverse of `bag_to_record`, for records that were read with their names."""
+    return Bag(
+        workflow=record["workflow"],
+        execution=record["execution"],
+        definition=record["definition"],
+        producer=record["producer"],
+        sequence=record["sequence"],
+        events=tuple(event_from_record(name, body) for name, body in record["events"]),
+    )
 
 
 def event_to_record(event: Event) -> tuple[str, Record]:

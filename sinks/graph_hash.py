@@ -11,6 +11,7 @@ import json
 import re
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from hashlib import sha256
@@ -43,6 +44,7 @@ _INSTANT: Final = re.compile(
 )
 _HELD: Final = 1_000_000  # Digests kept in memory; above, they go to files.
 _BLOCK: Final = 1 << 20
+BUCKETS: Final = 4096
 
 
 def canonical(subject: str, predicate: str, value: Literal | str) -> bytes:
@@ -150,26 +152,33 @@ def triples(lines: Iterable[bytes | str]) -> Iterator[tuple[str, bytes]]:
 
 def graph_hash(lines: Iterable[bytes | str], *, without: Collection[str] = frozenset()) -> str:
     """Return the hash of a graph, leaving out triples of the predicates in `without` (names or IRIs)."""
+    return fingerprint(lines, without=without).hash
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """The hash of a graph and of each of its BUCKETS parts; triples are parted by their digest."""
+
+    parts: tuple[int, ...]
+
+    @property
+    def hash(self) -> str:
+        return f"{sum(self.parts) % 2**256:064x}"
+
+
+def fingerprint(lines: Iterable[bytes | str], *, without: Collection[str] = frozenset()) -> Fingerprint:
+    """The hashes of a graph, in bounded memory."""
     left_out = frozenset(map(expand, without))
     with _Distinct() as distinct:
         for predicate, text in triples(lines):
             if predicate not in left_out:
                 distinct.add(sha256(text).digest())
-        return f"{distinct.total():064x}"
+        return Fingerprint(tuple(distinct.sums()))
 
 
-def difference(
-    left: Iterable[bytes | str], right: Iterable[bytes | str], *, without: Collection[str] = frozenset()
-) -> tuple[list[str], list[str]]:
-    """Return, sorted, what only the left graph has and what only the right one has; in memory."""
-    left_out = frozenset(map(expand, without))
-    ours = {text for predicate, text in triples(left) if predicate not in left_out}
-    theirs = {text for predicate, text in triples(right) if predicate not in left_out}
-    return _listed(ours - theirs), _listed(theirs - ours)
-
-
-def _listed(texts: set[bytes]) -> list[str]:
-    return sorted(text.decode() for text in texts)
+def bucket(digest: bytes) -> int:
+    """The part of its graph that a triple belongs to."""
+    return (digest[0] << 4) | (digest[1] >> 4)
 
 
 def _blocks(lines: Iterable[bytes | str]) -> Iterator[bytes]:
@@ -205,16 +214,18 @@ class _Distinct:
         if len(self._held) >= _HELD:
             self._spill()
 
-    def total(self) -> int:
+    def sums(self) -> list[int]:
+        """The sum of the distinct digests of each bucket."""
+        sums = [0] * BUCKETS
         if not self._files:
-            return _sum(self._held)
+            _sum_into(sums, self._held)
+            return sums
         self._spill()
-        total = 0
         for file in self._files:  # Equal digests are in one file.
             file.seek(0)
             data = file.read()
-            total += _sum({data[place : place + 32] for place in range(0, len(data), 32)})
-        return total % 2**256
+            _sum_into(sums, {data[place : place + 32] for place in range(0, len(data), 32)})
+        return sums
 
     def _spill(self) -> None:
         if not self._files:
@@ -224,5 +235,6 @@ class _Distinct:
         self._held.clear()
 
 
-def _sum(digests: Iterable[bytes]) -> int:
-    return sum(int.from_bytes(digest) for digest in digests) % 2**256
+def _sum_into(sums: list[int], digests: Iterable[bytes]) -> None:
+    for digest in digests:
+        sums[bucket(digest)] += int.from_bytes(digest)

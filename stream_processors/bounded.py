@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from headstream.stream_processors.errors import BrokerUnreachable
+from headstream.stream_processors.errors import BrokerUnreachable, RetentionExpired
 from headstream.stream_processors.settings import Settings
 
 # How long a broker may be silent before a bounded read gives up.
@@ -74,6 +74,7 @@ def read(reader: Consumer, topic: str, wanted: Mapping[int, Span]) -> Iterator[M
         return
     reader.assign([TopicPartition(topic, number, wanted[number].low) for number in open_ends])
     heard = time.monotonic()
+    read_to = {number: wanted[number].low for number in open_ends}
     while open_ends:
         messages = reader.consume(_CHUNK, timeout=1.0)
         if messages:
@@ -86,7 +87,7 @@ def read(reader: Consumer, topic: str, wanted: Mapping[int, Span]) -> Iterator[M
         for message in messages:
             number, offset, error = message.partition(), message.offset(), message.error()
             if error is not None:
-                _judge(topic, error)
+                _judge(topic, number, read_to, error)
             if number not in open_ends or offset is None or number is None:
                 continue
             if error is not None:
@@ -95,13 +96,35 @@ def read(reader: Consumer, topic: str, wanted: Mapping[int, Span]) -> Iterator[M
                     del open_ends[number]
                 continue
             if offset < open_ends[number]:
+                read_to[number] = offset + 1
                 yield message
             if offset + 1 >= open_ends[number]:
                 del open_ends[number]
 
 
-def _judge(topic: str, error: KafkaError) -> None:
+def at_time(reader: Consumer, topic: str, numbers: Iterable[int], milliseconds: int) -> dict[int, int]:
+    """The first offset of each partition with a Kafka timestamp not before this, else its end."""
+    asked = [TopicPartition(topic, number, milliseconds) for number in numbers]
+    try:
+        found = {each.partition: each for each in reader.offsets_for_times(asked, timeout=SILENCE)}
+        ends = {
+            number: reader.get_watermark_offsets(TopicPartition(topic, number), timeout=SILENCE)[1]
+            for number, each in found.items()
+            if each.offset < 0
+        }
+    except KafkaException as error:
+        raise BrokerUnreachable(f"{topic} cannot be searched by time: {error.args[0].str()}") from error
+    return {number: ends.get(number, each.offset) for number, each in found.items()}
+
+
+def _judge(topic: str, number: int | None, read_to: Mapping[int, int], error: KafkaError) -> None:
     """Let pass what librdkafka retries by itself; raise what it does not."""
+    if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+        missing = "" if number is None else f"[{number}] from offset {read_to.get(number)} on"
+        raise RetentionExpired(
+            f"{topic}{missing} was deleted while it was read (retention): what was read until then is in the "
+            "store, the graph is partial. Replay from an archive that has it, or again with --allow-missing"
+        )
     passing = (KafkaError._PARTITION_EOF, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
     if error.code() not in passing and not error.retriable():
         raise BrokerUnreachable(f"{topic} cannot be read further: {error.str()}")

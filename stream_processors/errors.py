@@ -6,7 +6,10 @@ TrackerError
 |-- DefinitionsUnavailable    the definitions topic could not be read to its end in time
 |-- BrokerUnreachable         a bounded read got no answer
 |-- RedriveFailed             the broker did not take a letter that was sent again
-`-- RetentionExpired          a replay would begin after messages that are already deleted
+|-- InvalidSelection          a range that a replay cannot have
+|-- RetentionExpired          a replay or an archive would leave out messages that are already deleted
+|-- ArchiveUnreadable         a file of an archive is missing, corrupt or none of ours
+`-- ArchiveUnusable           a folder that these topics cannot be archived into
 """
 
 from __future__ import annotations
@@ -38,3 +41,15 @@ class RedriveFailed(TrackerError):
 
 class RetentionExpired(TrackerError):
     """A graph rebuilt from the rest would be silently partial; names the first missing offset."""
+
+
+class InvalidSelection(TrackerError):
+    """The message says what was given, and how it is written or what there is."""
+
+
+class ArchiveUnreadable(TrackerError):
+    """The message names the file."""
+
+
+class ArchiveUnusable(TrackerError):
+    """The folder holds the archive of other topics; the message says of which."""

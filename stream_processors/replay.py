@@ -1,6 +1,6 @@
 """The graph again, from what is kept: a bounded run of the pure tracker without Kafka's groups.
 
-Replay runs the functions of the online worker on the same bytes, so it gives the same facts.
+Replay runs the functions of the online worker on the same messages, so it gives the same facts.
 It writes nothing to Kafka and moves no offset of the workers.
 """
 
@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-
-from confluent_kafka import Message
 
 from headstream.schemas.codec import encode_document
 from headstream.schemas.definition import Definition
 from headstream.schemas.documents import Document
 from headstream.schemas.events import Bag, event_count
 from headstream.schemas.facts import Identified, Origin
-from headstream.stream_processors import bounded
-from headstream.stream_processors.errors import RetentionExpired
 from headstream.stream_processors.handling import (
     Handled,
     Incoming,
@@ -28,14 +24,17 @@ from headstream.stream_processors.handling import (
     handle_document,
     open_bag,
 )
+from headstream.stream_processors.selection import Selection
 from headstream.stream_processors.settings import Settings
+from headstream.stream_processors.sources import Source, Taken, TopicsSource
 from headstream.stream_processors.tracker import describe, track
 
 Write = Callable[[Iterable[Identified]], None]
 Progress = Callable[[int, int], None]  # messages done, messages in all
 
-# Facts handed over at once: enough for one large request to a store.
-_FACTS = 20_000
+# A chunk is tracked at once; its facts are some 30 to 300 times the size of its bytes.
+CHUNK_BYTES = 64 << 10
+_EVENT_BYTES = 30
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,177 +49,220 @@ class Replayed:
     # First offset that was still there, of each partition whose beginning is deleted.
     first_kept: Mapping[int, int] = field(default_factory=dict)
 
+    def add(self, other: Replayed) -> None:
+        """Count what another part did as well."""
+        self.bags += other.bags
+        self.events += other.events
+        self.documents += other.documents
+        self.facts += other.facts
+        self.refused.update(other.refused)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """Messages that are tracked together, and the marks behind them once their facts are stored."""
+
+    taken: tuple[Taken, ...]
+    described: tuple[Identified, ...] = ()
+    counts: Replayed
+    marks: Mapping[str, int]
+
+
+class Chunks:
+    """Cuts a source into chunks; documents are taken in on the way, so `known` grows.
+
+    A bag that is read before its definition is held back until that comes, or to the end; marks
+    stand still meanwhile, so that a replay that is taken up again finds it.
+    """
+
+    def __init__(self, source: Source, selection: Selection, marks: Mapping[str, int]) -> None:
+        self.known: dict[str, Definition] = {}
+        self._source = source
+        self._selection = selection
+        self._start = marks
+        self._marks = dict(marks)
+        self._held: dict[str, list[Taken]] = {}
+        self._clear()
+
+    def __iter__(self) -> Iterator[Chunk]:
+        documents = True
+        for taken in self._source.read(self._start):
+            if taken.document:
+                self._describe(taken.message)
+            else:
+                if documents and self._source.documents_first:
+                    # Whoever tracks the first bags is given all definitions.
+                    yield from self._cut()
+                documents = False
+                self._hold_or_add(taken)
+            if taken.mark is not None and not self._held:
+                self._marks[taken.mark[0]] = taken.mark[1]
+            if self._size >= CHUNK_BYTES:
+                yield from self._cut()
+        for waiting in self._held.values():
+            for taken in waiting:
+                self._add(taken)
+        self._held.clear()
+        yield from self._cut()
+
+    def _hold_or_add(self, taken: Taken) -> None:
+        definition = None if taken.bag is None else taken.bag.definition
+        if definition is not None and definition not in self.known and not self._source.documents_first:
+            self._held.setdefault(definition, []).append(taken)
+        else:
+            self._add(taken)
+
+    def _add(self, taken: Taken) -> None:
+        self._taken.append(taken)
+        self._size += len(taken.message.value or b"") + 1
+        if taken.bag is not None:
+            self._size += _EVENT_BYTES * sum(map(event_count, taken.bag.events))
+
+    def _describe(self, message: Incoming) -> None:
+        handled, version = handle_document(message, describe=describe, now=_now())
+        if version is not None:
+            self.known |= dict.fromkeys(version.hashes, version.definition)
+            for content_hash in version.hashes:
+                for taken in self._held.pop(content_hash, ()):
+                    self._add(taken)
+            if self._selection.workflow not in (None, version.definition.workflow):
+                return
+        self._counts.documents += 1
+        self._counts.refused.update(item.letter.reason for item in handled.letters)
+        self._described += handled.identified
+        self._counts.facts += sum(len(each.facts) for each in handled.identified)
+        self._size += len(message.value or b"")
+
+    def _cut(self) -> Iterator[Chunk]:
+        if self._taken or self._described or self._counts.documents:
+            yield Chunk(
+                taken=tuple(self._taken),
+                described=tuple(self._described),
+                counts=self._counts,
+                marks=dict(self._marks),
+            )
+            self._clear()
+
+    def _clear(self) -> None:
+        self._taken: list[Taken] = []
+        self._described: list[Identified] = []
+        self._counts = Replayed()
+        self._size = 0
+
+
+def track_again(
+    taken: Sequence[Taken], known: Mapping[str, Definition], selection: Selection
+) -> tuple[list[Identified], Replayed]:
+    """The facts of the bags that are selected, and what they count for. Pure but for the time of letters."""
+    counts = Replayed()
+    facts: list[Identified] = []
+    for each in taken:
+        bag = each.bag if each.bag is not None else open_bag(each.message, now=_now())
+        if isinstance(bag, Letter):
+            counts.refused[bag.letter.reason] += 1
+            continue
+        handled = _handle(each.message, bag, known, selection)
+        if handled is None:
+            continue
+        counts.bags += 1
+        counts.events += handled[1]
+        counts.refused.update(item.letter.reason for item in handled[0].letters)
+        facts += handled[0].identified
+    counts.facts = sum(len(each.facts) for each in facts)
+    return facts, counts
+
+
+def _handle(
+    message: Incoming, bag: Bag, known: Mapping[str, Definition], selection: Selection
+) -> tuple[Handled, int] | None:
+    chosen = selection.of(bag)
+    if chosen is None:
+        return None
+    definition = None if chosen.definition is None else known.get(chosen.definition)
+    handled = handle_bag(message, chosen, definition, track=track, now=_now())
+    return handled, sum(map(event_count, chosen.events))
+
+
+def replay_source(
+    source: Source, selection: Selection, write: Write, progress: Progress | None = None
+) -> Replayed:
+    """Replay a source in this thread; `write` is called with the facts of each chunk, in order."""
+    done = Replayed(first_kept=source.first_kept)
+    chunks = Chunks(source, selection, {})
+    messages = 0
+    for chunk in chunks:
+        facts, counts = track_again(chunk.taken, chunks.known, selection)
+        found = [*chunk.described, *facts]
+        if found:
+            write(found)
+        done.add(chunk.counts)
+        done.add(counts)
+        messages += len(chunk.taken) + chunk.counts.documents
+        if progress is not None:
+            progress(messages, source.total or 0)
+    return done
+
 
 def replay_topics(
     settings: Settings,
     *,
     write: Write,
     progress: Progress | None = None,
-    workflow: str | None = None,
-    execution: str | None = None,
+    selection: Selection | None = None,
     allow_missing: bool = False,
 ) -> Replayed:
-    """Replay all documents and then all bags up to the present end, or those of one run.
+    """Replay all documents and then the selected bags up to the present end.
 
     `write` is called several times, with the facts in the order of the topics. Raises
     RetentionExpired before the first call if events are deleted already, unless `allow_missing`.
     """
-    reader = bounded.consumer(settings)
+    chosen = selection or Selection()
+    source = TopicsSource(settings, chosen, allow_missing=allow_missing)
     try:
-        events, documents = settings.topics.events, settings.topics.definitions
-        # The definitions' end is taken after the events': no bag outruns its definition.
-        held = bounded.spans(reader, events)
-        defined = bounded.spans(reader, documents)
-        first_kept = {number: span.low for number, span in held.items() if span.low > 0}
-        if first_kept and not allow_missing:
-            raise RetentionExpired(_expired(events, first_kept))
-        total = sum(span.high - span.low for spans in (held, defined) for span in spans.values())
-        run = _Replay(write, progress, total, workflow, execution)
-        run.done.first_kept = first_kept
-        for message in bounded.read(reader, documents, defined):
-            run.document(_incoming(message))
-        for message in bounded.read(reader, events, held):
-            run.message(_incoming(message))
-        run.finish()
-        return run.done
+        return replay_source(source, chosen, write, progress)
     finally:
-        reader.close()
+        source.close()
+
+
+@dataclass(slots=True)
+class RecordsSource:
+    """Documents and bags in the order in which they were captured, such as a spool gives them."""
+
+    records: Iterable[Document | Bag]
+    name: str = "records"
+    documents_first = False
+    total: int | None = None
+    first_kept: Mapping[int, int] = field(default_factory=dict)
+
+    def behind(self, marks: Mapping[str, int]) -> int | None:
+        return None if marks else 0
+
+    def read(self, marks: Mapping[str, int]) -> Iterator[Taken]:
+        yield from taken_records(self.records, self.name)
+
+    def close(self) -> None:
+        """The records belong to the caller."""
+
+
+def taken_records(records: Iterable[Document | Bag], name: str) -> Iterator[Taken]:
+    """Records as messages; `name` and the number of a record become the origin of its facts."""
+    for number, record in enumerate(records):
+        origin = Origin(topic=name, partition=0, offset=number)
+        if isinstance(record, Document):
+            message = Incoming(origin=origin, key=record.key.encode(), value=encode_document(record))
+            yield Taken(message=message, document=True)
+        else:
+            yield Taken(message=Incoming(origin=origin, key=None, value=None), bag=record)
 
 
 def replay_records(
-    records: Iterable[Document | Bag],
-    write: Write,
-    *,
-    source: str = "records",
-    workflow: str | None = None,
-    execution: str | None = None,
+    records: Iterable[Document | Bag], write: Write, *, selection: Selection | None = None
 ) -> Replayed:
     """Replay what a spool holds, in one pass; a bag that comes before its definition is held back.
 
-    What is held back stays in memory until its definition comes, or the end. `source` and the
-    number of the record become the origin of the facts.
+    What is held back stays in memory until its definition comes, or the end.
     """
-    run = _Replay(write, None, 0, workflow, execution)
-    early: dict[str, list[tuple[Incoming, Bag]]] = {}
-    for number, record in enumerate(records):
-        origin = Origin(topic=source, partition=0, offset=number)
-        if isinstance(record, Document):
-            arrived = run.document(
-                Incoming(origin=origin, key=record.key.encode(), value=encode_document(record))
-            )
-            for content_hash in arrived:
-                for message, bag in early.pop(content_hash, ()):
-                    run.bag(message, bag)
-        elif record.definition is not None and record.definition not in run.known:
-            message = Incoming(origin=origin, key=None, value=None)
-            early.setdefault(record.definition, []).append((message, record))
-        else:
-            run.bag(Incoming(origin=origin, key=None, value=None), record)
-    for waiting in early.values():
-        for message, bag in waiting:
-            run.bag(message, bag)
-    run.finish()
-    return run.done
-
-
-class _Replay:
-    """One replay on its way: the definitions met so far and the facts not yet written."""
-
-    def __init__(
-        self,
-        write: Write,
-        progress: Progress | None,
-        total: int,
-        workflow: str | None,
-        execution: str | None,
-    ) -> None:
-        self.known: dict[str, Definition] = {}
-        self.done = Replayed()
-        self._write = write
-        self._progress = progress
-        self._total = total
-        self._workflow = workflow
-        self._execution = execution
-        self._messages = 0
-        self._ready: list[Identified] = []
-        self._waiting = 0
-
-    def document(self, message: Incoming) -> frozenset[str]:
-        """Take a document in; the hashes by which bags may name it."""
-        self._advance()
-        handled, version = handle_document(message, describe=describe, now=_now())
-        if version is not None:
-            self.known |= dict.fromkeys(version.hashes, version.definition)
-            if self._workflow not in (None, version.definition.workflow):
-                return version.hashes
-        self.done.documents += 1
-        self._add(handled)
-        return version.hashes if version is not None else frozenset()
-
-    def message(self, message: Incoming) -> None:
-        """Take in the bytes of a bag."""
-        bag = open_bag(message, now=_now())
-        if isinstance(bag, Letter):
-            self._advance()
-            self._add(Handled(letters=(bag,)))
-        else:
-            self.bag(message, bag)
-
-    def bag(self, message: Incoming, bag: Bag) -> None:
-        """Take in a bag, if it is of a run that is wanted."""
-        self._advance()
-        if self._workflow not in (None, bag.workflow) or self._execution not in (None, bag.execution):
-            return
-        definition = None if bag.definition is None else self.known.get(bag.definition)
-        self.done.bags += 1
-        self.done.events += sum(map(event_count, bag.events))
-        self._add(handle_bag(message, bag, definition, track=track, now=_now()))
-
-    def finish(self) -> None:
-        """Write what is left."""
-        self._flush()
-        if self._progress is not None:
-            self._progress(self._messages, self._total)
-
-    def _add(self, handled: Handled) -> None:
-        self.done.refused.update(item.letter.reason for item in handled.letters)
-        for identified in handled.identified:
-            self._ready.append(identified)
-            self._waiting += len(identified.facts)
-        if self._waiting >= _FACTS:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._ready:
-            self._write(self._ready)
-        self.done.facts += self._waiting
-        self._ready, self._waiting = [], 0
-
-    def _advance(self) -> None:
-        self._messages += 1
-        if self._progress is not None and self._messages % 100 == 0:
-            self._progress(self._messages, self._total)
-
-
-def _incoming(message: Message) -> Incoming:
-    topic, partition, offset = message.topic(), message.partition(), message.offset()
-    assert topic is not None and partition is not None and offset is not None
-    return Incoming(
-        origin=Origin(topic=topic, partition=partition, offset=offset),
-        key=message.key(),
-        value=message.value(),
-    )
-
-
-def _expired(topic: str, first_kept: Mapping[int, int]) -> str:
-    gone = ", ".join(
-        f"partition {number}: first missing offset 0, first kept offset {offset}"
-        for number, offset in sorted(first_kept.items())
-    )
-    return (
-        f"{topic} no longer holds its beginning ({gone}): retention deleted it, so a replay would "
-        "give a partial graph. Restore the topic, or allow missing events to replay the rest"
-    )
+    return replay_source(RecordsSource(records), selection or Selection(), write)
 
 
 def _now() -> int:

@@ -58,6 +58,14 @@ class BlazegraphStore:
         except (ValueError, LookupError, TypeError) as error:
             raise StoreUnknown(f"{self.url} did not answer a count: {first_line(text)}") from error
 
+    def ask(self, query: str) -> bool:
+        """The answer to an ASK query; ValueError for an answer that is none."""
+        text = self._http.get({"Accept": "application/sparql-results+json"}, {"query": query})
+        answer = json.loads(text)
+        if not isinstance(answer, dict) or not isinstance(answer.get("boolean"), bool):
+            raise ValueError(first_line(text))
+        return bool(answer["boolean"])
+
     def dump(self) -> Iterator[bytes]:
         """Yield the graph; StoreIncomplete if fewer triples came than there were at the start."""
         expected, seen = self.size(), 0

@@ -1,53 +1,72 @@
-"""Build a graph again from what is kept, and hold two graphs against each other."""
+"""Build a graph again from what is kept: read, track, render, write, and move the checkpoint behind it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import pyoxigraph
+from typing import Any
 
 from headstream import live
-from headstream.capture.reading import read, spools
-from headstream.errors import CommandError, Unreadable
+from headstream.checkpoints import Keeper
+from headstream.errors import CommandError
+from headstream.kept_sources import open_kept
+from headstream.locations import open_to_fill
 from headstream.places import Places
-from headstream.schemas.documents import Document
-from headstream.schemas.events import Bag
-from headstream.schemas.facts import Identified
+from headstream.rendering import Rendered, default_workers, rendered
 from headstream.schemas.identifiers import DEFAULT_BASE
-from headstream.sinks.core import write_identified
+from headstream.sinks.bulk import Load, Loader
 from headstream.sinks.dead_letters import MemoryDeadLetters
-from headstream.sinks.errors import StoreBusy
-from headstream.sinks.graph_hash import difference, graph_hash
-from headstream.sinks.statements import Renderer
-from headstream.sinks.stores import OxigraphStore, Store, open_store
-from headstream.stream_processors.replay import Replayed, replay_records, replay_topics
+from headstream.sinks.graph_hash import graph_hash
+from headstream.sinks.stores import Store
+from headstream.stream_processors.replay import Chunk, Chunks, Replayed, track_again
+from headstream.stream_processors.selection import Selection
 from headstream.stream_processors.settings import Settings as TrackerSettings
+from headstream.stream_processors.sources import Source, TopicsSource
 
-# What a clock or a process id says differs from run to run; everything else must not.
-CLOCK_READINGS = frozenset(
-    {
-        "prov:startedAtTime", "prov:endedAtTime", "provml:registeredAt", "provml:durationSeconds",
-        "provml:cpuSeconds", "provml:peakMemoryBytes", "provml:gpuSeconds", "provml:gpuPeakMemoryBytes",
-        "provml:customMetadata", "dcterms:modified",
-    }
-)  # fmt: skip
+TOPICS = ("topics", "topic")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rebuilt:
-    """What a replay did, and the graph it led to."""
+    """What a replay did, and the graph it led to. `hash` is None where it was not asked for."""
 
     replayed: Replayed
     refused_by_store: int
     before: int
     triples: int
-    hash: str
+    hash: str | None
+    seconds: float
+    resumed_behind: int
 
 
-Progress = Callable[[int, int], None]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """How far a replay is: messages done and in all (None if unknown), events done by this call."""
+
+    messages: int
+    total: int | None
+    events: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a replay is done; none of it changes the graph."""
+
+    allow_missing: bool = False
+    into_live: bool = False
+    rate: float | None = None  # events a second
+    workers: int | None = None
+    resume: bool = True
+    hash: bool = True
+
+
+Progress = Callable[[Moment], None]
+Say = Callable[[str], None]
 
 
 def replay(
@@ -55,141 +74,175 @@ def replay(
     into: str,
     *,
     source: str,
-    workflow: str | None = None,
-    execution: str | None = None,
-    progress: Progress | None = None,
-    allow_missing: bool = False,
-    into_live: bool = False,
+    selection: Selection | None = None,
+    options: Options | None = None,
+    progress: Progress = lambda moment: None,
+    say: Say = lambda line: None,
 ) -> Rebuilt:
-    """Replay "topics", "spool" (the archive and spool of this data directory) or a folder into a store.
+    """Replay "topics", "spool" (what this data directory keeps), or a folder or file into a store.
 
     Raises Unreadable for a source that is not there, CommandError for a store that is live unless
-    `into_live`; errors of the store and the broker as they are.
+    `into_live`; errors of the store and the broker as they are. Killed, the next call with the same
+    source, selection and store goes on where this one was; `say` is told of it.
     """
+    options = options or Options()
+    chosen = selection or Selection()
     base = os.environ.get("HEADSTREAM_BASE_IRI") or DEFAULT_BASE
-    folders = [] if source == "topics" else _folders(places, source)
-    if source == "topics":
+    if source not in TOPICS:
+        open_kept(places, source, chosen).close()  # First of all: it may not be there.
+    else:
         live.use_broker(places)
-    _demand_other(places, into, into_live)
-    store = _open_to_fill(into)
-    letters = MemoryDeadLetters()
-    renderer = Renderer(base)
-
-    def write(identifieds: Iterable[Identified]) -> None:
-        write_identified(store, identifieds, letters, base, renderer=renderer)
-
+    _demand_other(places, into, options.into_live)
+    store = open_to_fill(into)
     try:
+        began = time.monotonic()
         before = store.size()
-        if source == "topics":
-            replayed = replay_topics(
-                TrackerSettings.from_env(os.environ),
-                write=write,
-                progress=progress,
-                workflow=workflow,
-                execution=execution,
-                allow_missing=allow_missing,
-            )
-        else:
-            replayed = replay_records(
-                _records(folders),
-                write,
-                source="spool",
-                workflow=workflow,
-                execution=execution,
-            )
+        with opened(places, source, chosen, allow_missing=options.allow_missing) as found:
+            keeper = Keeper(places.data / "replays", _key(places, source, chosen, into, base))
+            behind = _resumed(keeper, found, store, options, say)
+            run = _Run(found, chosen, store, base, keeper, behind, progress)
+            replayed = run.through(options)
         return Rebuilt(
             replayed=replayed,
-            refused_by_store=len(letters.letters),
+            refused_by_store=len(run.letters.letters),
             before=before,
             triples=store.size(),
-            hash=graph_hash(store.dump()),
+            hash=graph_hash(store.dump()) if options.hash else None,
+            seconds=time.monotonic() - began,
+            resumed_behind=behind,
         )
     finally:
         store.close()
 
 
-def hash_of(location: str, without: Collection[str] = frozenset()) -> str:
-    """The hash of the graph in a store, by value and independent of order."""
-    store = _open_to_read(location)
+@contextmanager
+def opened(
+    places: Places, source: str, selection: Selection, *, allow_missing: bool = False
+) -> Iterator[Source]:
+    """A source as the user names it."""
+    found: Source
+    if source in TOPICS:
+        live.use_broker(places)
+        found = TopicsSource(TrackerSettings.from_env(os.environ), selection, allow_missing=allow_missing)
+    else:
+        found = open_kept(places, source, selection, allow_missing=allow_missing)
     try:
-        return graph_hash(store.dump(), without=without)
+        yield found
     finally:
-        store.close()
+        found.close()
 
 
-def size_of(location: str) -> int:
-    """The number of triples in a store."""
-    store = _open_to_read(location)
-    try:
-        return store.size()
-    finally:
-        store.close()
+@contextmanager
+def rebuilt_beside(places: Places, source: str, *, allow_missing: bool = False) -> Iterator[str]:
+    """A store on disk with the whole graph of a source, gone at the end: to hold against another."""
+    with tempfile.TemporaryDirectory(prefix="headstream-verify-") as folder:
+        into = f"oxigraph:{Path(folder) / 'store'}"
+        options = Options(allow_missing=allow_missing, resume=False, hash=False)
+        replay(places, into, source=source, options=options)
+        yield into
+
+
+def _resumed(keeper: Keeper, source: Source, store: Store, options: Options, say: Say) -> int:
+    """How many messages lie behind a checkpoint that may be believed; 0 to begin from the beginning."""
+    if not options.resume:
+        keeper.forget()
+        return 0
+    if not keeper.load():
+        return 0
+    behind = source.behind(keeper.checkpoint.marks)
+    doubt = None
+    if behind is None:
+        doubt = "what it was read from is not the same any more"
+    elif not keeper.believed(store):
+        doubt = "the store does not hold what was written into it, or cannot be asked"
+    if doubt is not None:
+        say(f"an earlier replay did not come to its end, but {doubt}: this one begins from the beginning")
+        keeper.forget()
+        return 0
+    assert behind is not None
+    say(f"going on behind {behind} messages of an earlier replay that did not come to its end")
+    return behind
+
+
+@dataclass(slots=True)
+class _Run:
+    """One replay on its way."""
+
+    source: Source
+    selection: Selection
+    store: Store
+    base: str
+    keeper: Keeper
+    behind: int
+    progress: Progress
+    letters: MemoryDeadLetters = field(default_factory=MemoryDeadLetters)
+
+    def through(self, options: Options) -> Replayed:
+        """Read, track and render here; write in a thread beside, and keep what is written as behind."""
+        chunks = Chunks(self.source, self.selection, dict(self.keeper.checkpoint.marks))
+        done = Replayed(first_kept=self.source.first_kept)
+        workers = options.workers or default_workers()
+        loader = Loader(self.store, self.letters, self.base, stored=self._stored)
+        messages, began = self.behind, time.monotonic()
+        try:
+            for chunk, made in rendered(
+                chunks, self.selection, self.base, workers=workers, spread=self.source.documents_first
+            ):
+                loader.put(self._load(chunk, made, chunks))
+                done.add(chunk.counts)
+                done.add(made.counts)
+                messages += len(chunk.taken) + chunk.counts.documents
+                self.progress(Moment(messages=messages, total=self.source.total, events=done.events))
+                if options.rate is not None:
+                    time.sleep(pause(done.events, time.monotonic() - began, options.rate))
+            loader.finish()
+        except BaseException:
+            loader.abandon()
+            self.keeper.keep()
+            raise
+        self.keeper.forget()
+        self.progress(Moment(messages=messages, total=messages, events=done.events))
+        return done
+
+    def _load(self, chunk: Chunk, made: Rendered, chunks: Chunks) -> Load:
+        return _Marked(
+            ntriples=made.ntriples,
+            triples=made.triples,
+            facts=lambda: [*chunk.described, *track_again(chunk.taken, chunks.known, self.selection)[0]],
+            doubtful=made.doubtful,
+            chunk=chunk,
+        )
+
+    def _stored(self, loads: Sequence[Load]) -> None:
+        for load in loads:
+            assert isinstance(load, _Marked)
+            self.keeper.stored(load.chunk.marks, b"" if load is not loads[-1] else load.ntriples)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
-    """Two graphs: equal if nothing is only in one of them."""
+class _Marked(Load):
+    """Statements, and the chunk that they come from."""
 
-    hashes: tuple[str, str]
-    only_left: list[str]
-    only_right: list[str]
-
-    @property
-    def equal(self) -> bool:
-        return self.hashes[0] == self.hashes[1]
+    chunk: Chunk
 
 
-def compare(left: str, right: str, without: Collection[str] = frozenset()) -> Compared:
-    """Hold two stores against each other; what differs is listed only if their hashes do."""
-    hashes = hash_of(left, without), hash_of(right, without)
-    if hashes[0] == hashes[1]:
-        return Compared(hashes=hashes, only_left=[], only_right=[])
-    first, second = _open_to_read(left), _open_to_read(right)
-    try:
-        only_left, only_right = difference(first.dump(), second.dump(), without=without)
-    finally:
-        first.close()
-        second.close()
-    return Compared(hashes=hashes, only_left=only_left, only_right=only_right)
+def pause(events: int, seconds: float, rate: float) -> float:
+    """How long to rest so that so many events in so many seconds are not more than `rate` a second."""
+    return max(0.0, events / rate - seconds)
 
 
-def _open_to_fill(location: str) -> Store:
-    folder = live.folder_of(location)
-    if folder is not None and folder.exists():
-        _demand_store_folder(folder, or_empty=True)
-    elif folder is not None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    return open_store(location)
-
-
-def _open_to_read(location: str) -> Store:
-    """Open a store that must be there; one that another process has open can be read all the same."""
-    folder = live.folder_of(location)
-    if folder is None:
-        return open_store(location)
-    _demand_store_folder(folder, or_empty=False)
-    try:
-        return _ReadOnly(pyoxigraph.Store.read_only(str(folder)))
-    except (OSError, ValueError) as error:
-        raise StoreBusy(f"the store in {folder} cannot be read: {error}") from error
-
-
-class _ReadOnly(OxigraphStore):
-    """A store on disk that is only read."""
-
-    def __init__(self, graph: pyoxigraph.Store) -> None:
-        super().__init__(graph=graph)
-
-    def close(self) -> None:
-        """Nothing was written, so there is nothing to flush."""
-
-
-def _demand_store_folder(folder: Path, *, or_empty: bool) -> None:
-    """Raise Unreadable unless a store lies there: a typing error must not fill a home directory with one."""
-    if (folder / "CURRENT").is_file() or (or_empty and folder.is_dir() and not any(folder.iterdir())):
-        return
-    wrong = "holds other things than a store" if folder.exists() else "is not there"
-    raise Unreadable(f"{folder} {wrong}; give oxigraph:PATH with the folder of an Oxigraph store")
+def _key(places: Places, source: str, selection: Selection, into: str, base: str) -> dict[str, Any]:
+    """What two replays must have in common for one to go on from the other."""
+    folder = live.folder_of(into)
+    named = source if source in TOPICS or source == "spool" else str(Path(source).resolve())
+    settings = TrackerSettings.from_env(os.environ)
+    return {
+        "source": "topics" if source in TOPICS else named,
+        "broker": [settings.bootstrap, settings.topics.prefix] if source in TOPICS else None,
+        "selection": selection.as_json(),
+        "into": into.rstrip("/") if folder is None else f"oxigraph:{folder.resolve()}",
+        "base": base,
+    }
 
 
 def _demand_other(places: Places, into: str, into_live: bool) -> None:
@@ -206,28 +259,3 @@ def _demand_other(places: Places, into: str, into_live: bool) -> None:
             f"{into} is the store of what is up; give --into another place, or --live if you mean it "
             "(replay adds what is missing and takes nothing away)"
         )
-
-
-def _records(folders: list[Path]) -> Iterator[Document | Bag]:
-    """What the spools hold; one that is taken into the archive meanwhile is read again from there.
-
-    Repeats change nothing in the graph.
-    """
-    found = {path.name: path for folder in folders for path in spools(folder)}
-    for name, path in found.items():
-        yield from read(path)
-        if not path.is_dir():
-            for folder in folders:
-                if (folder / name).is_dir():
-                    yield from read(folder / name)
-
-
-def _folders(places: Places, source: str) -> list[Path]:
-    # The spool first: what moves on between the two listings is then seen twice and not missed.
-    folders = [places.spool, places.archive] if source == "spool" else [Path(source).absolute()]
-    if not any(spools(folder) for folder in folders if folder.is_dir()):
-        raise Unreadable(
-            f"there is nothing to replay in {' or '.join(map(str, folders))}; "
-            "give --from topics, or the folder of a spool or archive"
-        )
-    return folders

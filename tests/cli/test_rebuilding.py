@@ -15,6 +15,7 @@ def test_a_replay_of_what_is_up_is_equal_to_the_live_graph(filled: Any) -> None:
     assert compared.status == 0 and compared.json["equal"] is True
     assert compared.json["hashes"][0] == rebuilt.json["hash"]
     assert filled("verify", "oxigraph:data/store", "oxigraph:fresh/copy").out.startswith("equal: ")
+    assert filled("verify", "live", "spool").out.startswith("equal: "), "what is kept is replayed for it"
 
     one = filled("replay", "--into", "oxigraph:one", "--workflow", "tiny", "--execution", "r1", "--json")
     assert one.status == 0 and one.json["bags"] < rebuilt.json["bags"]
@@ -24,6 +25,17 @@ def test_a_replay_of_what_is_up_is_equal_to_the_live_graph(filled: Any) -> None:
         and "only in live" in differ.out
         and "only in oxigraph:one: 0 triples" in differ.out
     )
+
+    said = filled("verify", "live", "oxigraph:one", "--json").json
+    assert said["counts"][0] == sum(ours for ours, _ in said["runs"].values()) > len(said["only_left"])
+    assert said["runs"]["tiny/r2"][0] > 0 and "tiny/r1" not in said["runs"]
+    all_of_it = filled("verify", "live", "oxigraph:one", "--json", "--all").json
+    assert len(all_of_it["only_left"]) == said["counts"][0]
+
+    never = filled("replay", "--into", "oxigraph:never", "--until", "2020-01-01", "--json").json
+    assert (never["events"], never["documents"]) == (0, rebuilt.json["documents"])
+    ever = filled("replay", "--into", "oxigraph:ever", "--since", "2020-01-01", "--json").json
+    assert ever["hash"] == rebuilt.json["hash"]
 
     filled("down")
     from_folder = filled("replay", "--from", "data/archive", "--into", "oxigraph:third", "--json")
@@ -48,6 +60,10 @@ def test_a_wrong_place_is_one_sentence(shared: Any) -> None:
         (["replay", "--into", "oxigraph:copy", "--from", "nowhere"], "nothing to replay"),
         (["replay", "--into", "http://127.0.0.1:9/namespace/n/sparql"], "127.0.0.1:9"),
         (["replay", "--into", "oxigraph:copy", "--from", "topics"], "HEADSTREAM_BOOTSTRAP"),
+        (["replay", "--into", "oxigraph:copy", "--since", "monday"], "ISO 8601"),
+        (["replay", "--into", "oxigraph:copy", "--from-offset", "0:1"], "a spool has none"),
+        (["archive", "kept"], "HEADSTREAM_BOOTSTRAP"),
+        (["verify", "live", "topics"], "HEADSTREAM_BOOTSTRAP"),
         (["verify", "live", "oxigraph:nowhere"], "is not there"),
         (["verify", "live", "nonsense"], "names no store"),
     ):

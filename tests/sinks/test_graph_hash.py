@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from headstream.sinks import graph_hash as module
 from headstream.sinks.errors import BlankNodeFound
-from headstream.sinks.graph_hash import canonical_literal, difference, graph_hash
+from headstream.sinks.graph_difference import difference
+from headstream.sinks.graph_hash import canonical_literal, fingerprint, graph_hash
 from headstream.sinks.stores import OxigraphStore
 
 XSD = "http://www.w3.org/2001/XMLSchema#"
@@ -78,9 +79,20 @@ def test_order_repetition_and_blocks_do_not_matter(monkeypatch: pytest.MonkeyPat
 
 def test_one_triple_more_or_less_changes_the_hash_and_is_named() -> None:
     assert graph_hash(LINES[1:]) != graph_hash(LINES)
-    ours, theirs = difference(LINES[1:], LINES[:-1])
-    assert ours == [f'<urn:s1> <urn:p0> "99"^^<{XSD}integer>']
-    assert theirs == [f'<urn:s0> <urn:p0> "0"^^<{XSD}integer>']
+    found = difference(LINES[1:], LINES[:-1])
+    assert found.first(0) == [f'<urn:s1> <urn:p0> "99"^^<{XSD}integer>']
+    assert found.first(1) == [f'<urn:s0> <urn:p0> "0"^^<{XSD}integer>']
+    prints = fingerprint(LINES[1:]), fingerprint(LINES[:-1])
+    known = difference(LINES[1:], LINES[:-1], prints)
+    assert (known.counts, known.first(0), known.first(1)) == ([1, 1], found.first(0), found.first(1))
+
+
+def test_of_a_large_difference_all_is_counted_and_the_first_are_kept() -> None:
+    lines = [f'<urn:s{number:05d}> <urn:p> "x" .'.encode() for number in range(5000)]
+    noted: list[int] = []
+    found = difference(lines, lines[:1], limit=3, noted=lambda side, text: noted.append(side))
+    assert found.counts == [4999, 0] and noted == [0] * 4999
+    assert found.first(0) == [line.decode().removesuffix(" .") for line in lines[1:4]]
 
 
 def test_an_empty_graph_has_a_hash() -> None:

@@ -30,6 +30,7 @@ from headstream.stream_processors.handling import (
 )
 from headstream.stream_processors.metrics import Metrics
 from headstream.stream_processors.replay import replay_records
+from headstream.stream_processors.selection import Selection
 from headstream.stream_processors.tracker import describe, track
 
 ORIGIN = Origin(topic="t.events", partition=1, offset=7)
@@ -227,7 +228,9 @@ def test_a_replay_of_one_workflow_leaves_the_others_out() -> None:
     written: list[Identified] = []
     other = definition("v")
     done = replay_records(
-        [document(other), document(DEFINITION), replace(BAG, workflow="v"), BAG], written.extend, workflow="w"
+        [document(other), document(DEFINITION), replace(BAG, workflow="v"), BAG],
+        written.extend,
+        selection=Selection(workflow="w"),
     )
     assert {item.workflow for item in written} == {"w"}
     assert done.bags == 1

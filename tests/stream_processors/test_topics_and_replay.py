@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from prometheus_client import CollectorRegistry
 
@@ -23,6 +23,7 @@ from headstream.stream_processors.dead_letters import Outgoing, Sender
 from headstream.stream_processors.definitions import DefinitionReader
 from headstream.stream_processors.errors import (
     DefinitionsUnavailable,
+    InvalidSelection,
     RetentionExpired,
     TopicsUnusable,
 )
@@ -30,6 +31,7 @@ from headstream.stream_processors.handling import Incoming, handle_bag
 from headstream.stream_processors.metrics import Metrics
 from headstream.stream_processors.parked import Redrive
 from headstream.stream_processors.replay import replay_topics
+from headstream.stream_processors.selection import Selection
 from headstream.stream_processors.settings import Settings
 from headstream.stream_processors.tracker import track
 
@@ -216,7 +218,12 @@ def test_a_replay_reads_definitions_first_and_stops_at_the_present_end(stream) -
     assert facts(expected) <= facts(written)
     assert seen[-1] == (52, 52)
     one: list[Identified] = []
-    assert replay_topics(stream.settings, write=one.extend, workflow="w", execution="7").bags == 1
+    assert (
+        replay_topics(
+            stream.settings, write=one.extend, selection=Selection(workflow="w", execution="7")
+        ).bags
+        == 1
+    )
     assert {item.execution for item in one} == {"", "7"}
 
 
@@ -235,8 +242,60 @@ def test_a_replay_after_retention_names_the_first_missing_offset(stream) -> None
     for future in admin.delete_records([TopicPartition(names.events, 0, 4)]).values():
         future.result()
     written: list[Identified] = []
-    with pytest.raises(RetentionExpired, match="partition 0: first missing offset 0, first kept offset 4"):
+    with pytest.raises(
+        RetentionExpired, match=r"\[0\] begins at offset 4: 0 to 3 are gone .*first missing offset 0"
+    ):
         replay_topics(stream.settings, write=written.extend)
     assert written == []
     done = replay_topics(stream.settings, write=written.extend, allow_missing=True)
     assert (done.bags, dict(done.first_kept)) == (6, {0: 4})
+
+
+def test_a_selection_behind_what_retention_deleted_is_not_concerned(stream) -> None:
+    names = stream.settings.topics
+    stream.document(document(DEFINITION))
+    day = 24 * 3600 * 1000
+    for number in range(10):
+        stream.producer.produce(
+            names.events,
+            key=b"k",
+            value=encode_bag(bag(str(number))),
+            partition=0,
+            timestamp=(100 + number) * day,
+        )
+    stream.flush()
+    admin = AdminClient({"bootstrap.servers": stream.settings.bootstrap})
+    for future in admin.delete_records([TopicPartition(names.events, 0, 4)]).values():
+        future.result()
+    written: list[Identified] = []
+
+    def replayed(**chosen) -> int:
+        return replay_topics(stream.settings, write=written.extend, selection=Selection(**chosen)).bags
+
+    assert replayed(first={0: 4}) == 6
+    assert replayed(first={0: 5}, last={0: 7}) == 2
+    with pytest.raises(RetentionExpired, match="3 to 3 are gone"):
+        replayed(first={0: 3})
+    # Kafka's time stands for the events' where none is left: a day for clocks that differ.
+    micro = day * 1000
+    with pytest.raises(RetentionExpired, match="0 to 3 are gone"):
+        replayed(since=105 * micro)
+    assert replayed(since=105 * micro + 1000) == 0, "all happened in 1970, and offset 4 is told too old"
+    with pytest.raises(InvalidSelection, match="ends at offset 10"):
+        replayed(last={0: 11})
+    with pytest.raises(InvalidSelection, match="has the partitions 0, 1"):
+        replayed(first={7: 0})
+
+
+def test_a_hole_in_the_topic_is_named_and_never_passed_over(stream) -> None:
+    names = stream.settings.topics
+    producer = Producer({"bootstrap.servers": stream.settings.bootstrap, "transactional.id": names.events})
+    producer.init_transactions(30)
+    for number in range(2):  # The marker that ends a transaction takes an offset and is no message.
+        producer.begin_transaction()
+        producer.produce(names.events, key=b"k", value=encode_bag(bag(str(number), None)), partition=1)
+        producer.commit_transaction(30)
+    written: list[Identified] = []
+    with pytest.raises(RetentionExpired, match=r"\[1\] has no offset 1 to 1"):
+        replay_topics(stream.settings, write=written.extend)
+    assert replay_topics(stream.settings, write=written.extend, allow_missing=True).bags == 2

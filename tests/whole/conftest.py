@@ -81,6 +81,11 @@ class Pipeline:
         process.start()
         return process
 
+    @staticmethod
+    def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+        """Await a condition; fail with what was awaited when its time is over."""
+        wait_for(condition, seconds, what)
+
     def size(self) -> int:
         store = open_store(self.store)
         try:

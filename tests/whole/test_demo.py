@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from headstream.rebuilding import compare, hash_of
+from headstream.comparing import compare, hash_of
+from headstream.places import Places
 
 F3 = Path(__file__).parents[1] / "data" / "f3.sgy"
 
@@ -87,7 +88,7 @@ def test_the_same_events_give_the_same_graph_in_full_mode(
     assert shipped.returncode == 0, shipped.stderr
     embedded = f"oxigraph:{data / 'demo' / 'store'}"
     pipeline.wait_for_hash(hash_of(embedded), 60)
-    assert compare(embedded, pipeline.store).equal
+    assert compare(Places.from_env(pipeline.env), embedded, pipeline.store).equal
 
 
 def test_a_replay_of_the_archive_gives_the_graph_of_the_live_run(

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from headstream import modes, rebuilding
+from headstream import comparing, modes
 from headstream.asking import Asker, asker
 from headstream.capture.publishing import leave
 from headstream.demo.errors import DemoFailed, GraphIncomplete
@@ -110,9 +110,9 @@ def run_demo(mode: Mode, home: Places, wishes: Wishes, stage: Say, say: Say) -> 
         if mode == "embedded":
             stack.down(say)  # The store on disk has one owner; it is free once the service has stopped.
         with clock.stage("hash the graph"):
-            graph = rebuilding.hash_of(location)
-            quiet = rebuilding.hash_of(location, rebuilding.CLOCK_READINGS)
-            triples = rebuilding.size_of(location)
+            graph = comparing.hash_of(location)
+            quiet = comparing.hash_of(location, comparing.CLOCK_READINGS)
+            triples = comparing.size_of(location)
     finally:
         stack.down(say)
     return Demo(

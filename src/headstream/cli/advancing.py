@@ -1,0 +1,58 @@
+"""Long work on its way: a bar on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from headstream.cli.telling import progress, tell
+
+_LOG_SECONDS: Final = 10.0
+
+# Messages done, messages in all if that is known, events done (0 if they are not counted).
+Advance = Callable[[int, int | None, int], None]
+
+
+@contextmanager
+def advancing(doing: str) -> Iterator[Advance]:
+    """Show how far something is, on standard error: people read it, programs read the answer."""
+    if not progress.is_terminal:
+        yield _Log(doing)
+        return
+    columns = (
+        TextColumn(doing),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    began = time.monotonic()
+    with Progress(*columns, console=progress, transient=True) as bar:
+        task = bar.add_task("messages", total=None, rate="")
+
+        def advance(done: int, total: int | None, events: int) -> None:
+            shown = f"{events / max(time.monotonic() - began, 1e-3):,.0f} events/s" if events else ""
+            bar.update(task, completed=done, total=total or None, rate=shown)
+
+        yield advance
+
+
+class _Log:
+    """A line every ten seconds."""
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+        self._began = self._told = time.monotonic()
+
+    def __call__(self, done: int, total: int | None, events: int) -> None:
+        now = time.monotonic()
+        if now - self._told < _LOG_SECONDS:
+            return
+        self._told = now
+        of = f" of {total}" if total else ""
+        rate = f", {events / (now - self._began):,.0f} events/s" if events else ""
+        tell(f"{self._doing}: {done}{of} messages{rate}")
