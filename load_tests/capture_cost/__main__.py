@@ -34,6 +34,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     options.add_argument("--case", action="append", choices=contenders.CASES, help="default: all of them")
+    options.add_argument(
+        "--driver", action="append", help="only these beside headstream, such as of_flowcept"
+    )
     options.add_argument("--rounds", type=int, default=Size().rounds)
     options.add_argument("--quick", action="store_true", help="one small round: that it runs, no figures")
     options.add_argument("--json", action="store_true")
@@ -51,7 +54,8 @@ def main() -> int:
             who = [
                 each
                 for each in contenders.WHO[case]
-                if not (each.peer and chosen.no_peers) and not (each.kafka and bootstrap is None)
+                if not (each.peer and (chosen.no_peers or not _wanted(each.driver, chosen.driver)))
+                and not (each.kafka and bootstrap is None)
             ]
             note(f"{case}: {len(who)} contenders, {size.rounds} rounds")
             found[case] = measure(python, case, who, size, bootstrap)
@@ -63,6 +67,10 @@ def main() -> int:
     for case, rows in found.items():
         print(f"{report.table(case, rows)}\n")
     return 0
+
+
+def _wanted(driver: str, chosen: list[str] | None) -> bool:
+    return chosen is None or driver in chosen
 
 
 def _broker(stack: ExitStack) -> str | None:
