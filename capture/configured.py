@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from headstream.capture.errors import WARNINGS
-from headstream.capture.settings import Settings
+from headstream.capture.settings import Settings, patterns
 from headstream.schemas.configuration import OFF, beneath, settings_file
 from headstream.schemas.errors import SettingsUnusable
 
@@ -50,6 +50,8 @@ def _like(name: str, value: Any) -> Any:
     if name == "kafka":
         options = value.items() if isinstance(value, Mapping) else value
         return tuple(sorted((str(option), str(text)) for option, text in options))
+    if name == "environment":
+        return patterns(value) if isinstance(value, str) else tuple(map(str, value))
     if name == "registry":
         return value
     if name == "budget":

@@ -1,8 +1,7 @@
-"""What the surroundings of a process say about it: cluster, job, hosts, rank. Pure functions of `environ`."""
+"""What the surroundings of a process say about it: cluster, job and rank. Pure functions of `environ`."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 _JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
@@ -14,10 +13,6 @@ _RANKS = (
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("PMI_RANK", "PMI_SIZE"),
 )
-_BRACKETED = re.compile(r"^([^\[\],]*)\[([\d,\-]+)\]([^\[\],]*)$")
-_PARTS = re.compile(r",(?![^\[]*\])")
-_SECRET = re.compile(r"(?i)(passw|secret|token|api[-_]?key|credential)")
-_MANY = 4096
 
 
 def job(environ: Mapping[str, str]) -> str | None:
@@ -26,31 +21,6 @@ def job(environ: Mapping[str, str]) -> str | None:
 
 def cluster(environ: Mapping[str, str]) -> str | None:
     return next((environ[name] for name in _CLUSTERS if environ.get(name)), None)
-
-
-def hosts(environ: Mapping[str, str], own: str) -> tuple[str, ...]:
-    """The nodes of the job where the scheduler names them, else this host."""
-    text = environ.get("SLURM_JOB_NODELIST") or environ.get("SLURM_NODELIST")
-    nodes = expand_nodes(text) if text else ()
-    return nodes or (own,)
-
-
-def expand_nodes(text: str) -> tuple[str, ...]:
-    """`n[01-03,7],login` as its nodes; a list that is not that simple as it stands."""
-    found: list[str] = []
-    for part in _PARTS.split(text):
-        match = _BRACKETED.match(part)
-        if match is None:
-            found.append(part)
-            continue
-        head, ranges, tail = match.groups()
-        for piece in ranges.split(","):
-            low, dash, high = piece.partition("-")
-            last = high if dash else low
-            if not low.isdigit() or not last.isdigit() or int(last) - int(low) > _MANY:
-                return (text,)
-            found.extend(f"{head}{n:0{len(low)}d}{tail}" for n in range(int(low), int(last) + 1))
-    return tuple(found)
 
 
 def rank(environ: Mapping[str, str], policy: str) -> str | None:
@@ -69,19 +39,3 @@ def rank_variable(environ: Mapping[str, str]) -> str | None:
         if environ.get(name) and environ.get(size, "2") != "1":
             return name
     return None
-
-
-def redacted(arguments: list[str]) -> list[str]:
-    """A command line without what looks like a secret in it."""
-    shown: list[str] = []
-    hide = False
-    for argument in arguments:
-        if hide:
-            shown.append("***")
-            hide = False
-            continue
-        name, equals, _ = argument.partition("=")
-        secret = bool(_SECRET.search(name)) and (bool(equals) or argument.startswith("-"))
-        hide = secret and not equals
-        shown.append(f"{name}=***" if secret and equals else argument)
-    return shown

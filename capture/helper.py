@@ -151,7 +151,8 @@ def settings_of(told: dict[str, Any]) -> Settings:
     kafka = tuple((name, value) for name, value in told["kafka"])
     spool = None if told["spool"] is None else Path(told["spool"])
     registry = None if told["registry"] is None else RegistryOptions(**told["registry"])
-    return Settings(**{**told, "kafka": kafka, "spool": spool, "registry": registry})
+    noted = tuple(told["environment"])
+    return Settings(**{**told, "kafka": kafka, "spool": spool, "registry": registry, "environment": noted})
 
 
 def _kafka(settings: Settings) -> Transport:

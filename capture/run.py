@@ -11,12 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from headstream.capture import context, environment, exits, parents, ranks, wire
+from headstream.capture import checkout, context, environment, exits, parents, ranks, wire
 from headstream.capture.clock import now
 from headstream.capture.configured import environment as environment_here
 from headstream.capture.configured import in_force
 from headstream.capture.errors import LOSSES, WARNINGS, swallow
 from headstream.capture.files import FILES
+from headstream.capture.gathering import Gathering, gathered
 from headstream.capture.place import enter, leave_run
 from headstream.capture.recorder import Recorder
 from headstream.capture.references import Catalogue
@@ -29,6 +30,7 @@ from headstream.schemas.errors import InvalidDefinition, SchemaError
 from headstream.schemas.vocabulary import ERRORED
 
 if TYPE_CHECKING:
+    from headstream.capture.sampling import Sampler
     from headstream.schemas.definition import Definition, Store
     from headstream.schemas.documents import Document, Person
 
@@ -43,11 +45,12 @@ class Run(Opener):
     """One execution of a workflow. Use it with `with`, or call `begin()` and `end()`."""
 
     __slots__ = (
-        "_dirty",
+        "_gathering",
         "_nested_in",
         "_outputs",
         "_person",
         "_process",
+        "_sampler",
         "_state",
         "_whole",
         "execution",
@@ -74,7 +77,8 @@ class Run(Opener):
         self._process = recorder.process
         self._state = NEW
         self._outputs: list[str] = []
-        self._dirty: context.DirtyCheck | None = None
+        self._gathering: Gathering | None = None
+        self._sampler: Sampler | None = None
 
     def __enter__(self) -> Self:
         enter(self)
@@ -141,33 +145,40 @@ class Run(Opener):
         if self._whole is not None:
             self._whole.begin()
         self.started = now()
-        code = None
-        if self.recorder.settings.git:
-            folder = context.code_folder()
-            code = context.git_head(folder)
-            if code is not None and self._first:
-                self._dirty = context.DirtyCheck(folder)
-        told = context.of_run(environment_here(os.environ), code)
+        settings = self.recorder.settings
+        folder = checkout.code_folder() if settings.git else None
+        code = None if folder is None else checkout.git_head(folder)
+        told = context.of_run(environment_here(os.environ), code, settings)
         started = self.started if self._first else None
         inside = () if self._nested_in is None else (self._nested_in,)
         self.recorder.write(wire.text(["R", started, None, self._person, told, *inside]))
+        if self.recorder.closed:
+            return
+        if self._first:
+            self._gathering = gathered(settings, None if code is None else folder, self._say_late)
+        if settings.telemetry_seconds > 0:
+            from headstream.capture.sampling import Sampler  # Only who wants telemetry loads it.
+
+            self._sampler = Sampler(self, settings.telemetry_seconds)
+
+    def _say_late(self, facts: Mapping[str, Any]) -> None:
+        self.recorder.write(wire.text(["R", None, None, None, context.late(**facts)]))
 
     def _end(self, outcome: str, error: str | None) -> None:
+        ours = self._process is self.recorder.process
+        if ours:
+            for companion in (self._sampler, self._gathering):
+                if companion is not None:
+                    companion.leave()
         self._end_inner(outcome, error)
         self._state = ENDED
         # Mostly they are known by now, and then the end of the run is the last that is told of it.
         FILES.wait(self.recorder, _FILES_SECONDS)
-        if self._process is self.recorder.process and self._first:
-            self._write_end(outcome, error)
+        if ours and self._first:
+            self.recorder.write(wire.text(["Q", self.started, now(), outcome, error, None, [], None]))
         self.recorder.close()
         if self._whole is not None:
             self._whole._end(outcome, error)
-
-    def _write_end(self, outcome: str, error: str | None) -> None:
-        late: wire.Wire = None
-        if self._dirty is not None and self._dirty.answer is not None:
-            late = wire.context(metadata=json.dumps({"git_dirty": self._dirty.answer}))
-        self.recorder.write(wire.text(["Q", self.started, now(), outcome, error, None, [], late]))
 
 
 def workflow(

@@ -16,6 +16,16 @@ SILENT_SECONDS = 86_400.0
 # What happens to a record for which there is no room.
 BLOCK, DROP_OLDEST, DROP_NEWEST = "block", "drop_oldest", "drop_newest"
 _POLICIES = (BLOCK, DROP_OLDEST, DROP_NEWEST)
+# What says how a run computes: devices, threads, environments, and what a scheduler says of its job.
+NOTED_VARIABLES = (
+    "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "PYTORCH_*", "TORCH_*", "XLA_*", "JAX_*", "NCCL_*",
+    "OMP_*", "MKL_*", "KMP_*", "OPENBLAS_*", "NUMEXPR_*", "BLIS_NUM_THREADS",
+    "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
+    "PYTHONHASHSEED", "PYTHONPATH", "CONDA_DEFAULT_ENV", "CONDA_PREFIX", "VIRTUAL_ENV",
+    "LOADEDMODULES", "APPTAINER_CONTAINER", "SINGULARITY_CONTAINER", "LANG", "TZ",
+    "SLURM_*", "SLURMD_NODENAME", "PBS_*", "LSB_*", "LS_SUBCWD",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +39,7 @@ class Settings:
     "zero" captures, or "per-rank" each tells a run of its own.
     `budget`: the most that capture may take of the time of a loop, as a fraction; beyond it not every
     turn is kept as a row. None: all are.
+    `environment`: names and patterns of the variables that are noted. `telemetry_seconds` 0 is off.
     """
 
     spool: Path | None = None
@@ -56,6 +67,9 @@ class Settings:
     git: bool = True
     file_facts: bool = True
     checksum: str | None = None
+    packages: bool = True
+    environment: tuple[str, ...] = NOTED_VARIABLES
+    telemetry_seconds: float = 0.0
     kafka: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # May hold passwords.
     registry: RegistryOptions | None = None
 
@@ -90,6 +104,9 @@ class Settings:
             git=(environ.get("HEADSTREAM_GIT") or "on").lower() not in OFF,
             file_facts=(environ.get("HEADSTREAM_FILE_FACTS") or "on").lower() not in OFF,
             checksum=_checksum(environ.get("HEADSTREAM_CHECKSUM", "")),
+            packages=(environ.get("HEADSTREAM_PACKAGES") or "on").lower() not in OFF,
+            environment=patterns(environ.get("HEADSTREAM_ENV") or "default"),
+            telemetry_seconds=_seconds(environ, "HEADSTREAM_TELEMETRY_SECONDS", default.telemetry_seconds),
             kafka=tuple(sorted(client_options(environ).items())),
             registry=registry_options(environ),
         )
@@ -115,6 +132,16 @@ def _policy(environ: Mapping[str, str], default: str) -> str:
 
 def _checksum(given: str) -> str | None:
     return None if given.lower() in OFF else given.lower()
+
+
+def patterns(text: str) -> tuple[str, ...]:
+    """Names and patterns between commas; `default` among them stands for those that are noted anyway."""
+    if text.lower() in OFF:
+        return ()
+    given = [part.strip() for part in text.split(",")]
+    return tuple(
+        name for part in given if part for name in (NOTED_VARIABLES if part == "default" else (part,))
+    )
 
 
 def _number(environ: Mapping[str, str], name: str, default: int) -> int:

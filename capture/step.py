@@ -525,6 +525,8 @@ class Step(Opener):
             return False
         ended, cpu, peak = (monotonic() + OFFSET) // 1000, 0.0, 0
         if not self.family.cycle:
+            if USAGE.meters:
+                return False  # What telemetry says of a step has no place in a frame.
             if ended >= USAGE.until:
                 USAGE.ask(ended)
             cpu, peak = USAGE.cpu - self._cpu, USAGE.peak
@@ -556,7 +558,7 @@ class Step(Opener):
 
     def _write_end(self) -> None:
         ended, outcome, error = self._ended, self._outcome, self._error
-        if self.segment is not None:
+        if self.segment is not None and (self.family.cycle or not USAGE.meters):
             spent = _UNKNOWN
             if not self.family.cycle:
                 if ended >= USAGE.until:

@@ -46,7 +46,12 @@ class Contender:
         if self.driver != "ours":
             return {}
         # Git is asked by none of the others either.
-        ours = {"HEADSTREAM_SPOOL": str(place / "spool"), "HEADSTREAM_GIT": "off", **dict(self.settings)}
+        ours = {
+            "HEADSTREAM_SPOOL": str(place / "spool"),
+            "HEADSTREAM_GIT": "off",
+            "HEADSTREAM_PACKAGES": "off",
+            **dict(self.settings),
+        }
         if broker is not None:
             ours |= {
                 "HEADSTREAM_BOOTSTRAP": broker,

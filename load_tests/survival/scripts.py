@@ -137,6 +137,7 @@ class Script:
         ours = {
             "HEADSTREAM_SPOOL": str(self.spool),
             "HEADSTREAM_GIT": "off",
+            "HEADSTREAM_PACKAGES": "off",
             "HEADSTREAM_TOPIC_PREFIX": PREFIX,
             "HEADSTREAM_EXIT_SECONDS": str(EXIT_SECONDS),
         }

@@ -49,7 +49,7 @@ def spool(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings(spool: Path) -> Settings:
-    return Settings(spool=spool, git=False)
+    return Settings(spool=spool, git=False, packages=False)
 
 
 @pytest.fixture

@@ -101,7 +101,9 @@ def in_words() -> Iterator[None]:
 @given(acts=ACTS, small=st.booleans())
 def test_a_chain_tells_what_words_tell(acts: list[tuple[Any, ...]], small: bool) -> None:
     with TemporaryDirectory() as folder:
-        where = [Settings(spool=Path(folder, name), git=False, segment_bytes=4096) for name in "cw"]
+        where = [
+            Settings(spool=Path(folder, name), git=False, packages=False, segment_bytes=4096) for name in "cw"
+        ]
         with pytest.MonkeyPatch.context() as patch:
             if small:  # Segments of a page: chains are cut in mid step.
                 patch.setattr("headstream.capture.spool.FIRST_SEGMENT", 4096)
@@ -115,7 +117,7 @@ def test_a_chain_tells_what_words_tell(acts: list[tuple[Any, ...]], small: bool)
 @given(acts=ACTS, bag=st.integers(1, 3))
 def test_a_reader_that_begins_anywhere_goes_on_the_same(acts: list[tuple[Any, ...]], bag: int) -> None:
     with TemporaryDirectory() as folder:
-        settings = Settings(spool=Path(folder, "s"), git=False)
+        settings = Settings(spool=Path(folder, "s"), git=False, packages=False)
         act(acts, settings)
         (directory,) = spools(Path(folder, "s"))
         whole = [item.content for item in Reader(DirectoryLog(directory), bag_size=bag).poll()]
@@ -148,7 +150,7 @@ def test_whoever_reads_along_is_told_everything_once(
             found.extend(item.content.events if isinstance(item.content, Bag) else ())
 
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        settings = Settings(spool=Path(folder, "s"), git=False, segment_bytes=4096)
+        settings = Settings(spool=Path(folder, "s"), git=False, packages=False, segment_bytes=4096)
         if small:
             patch.setattr("headstream.capture.spool.FIRST_SEGMENT", 4096)
 
@@ -193,7 +195,7 @@ def test_steps_that_say_the_same_again_and_again_are_told_as_in_words(
                         outer.used(extra=loss)
 
     with TemporaryDirectory() as folder:
-        where = [Settings(spool=Path(folder, name), git=False) for name in "cw"]
+        where = [Settings(spool=Path(folder, name), git=False, packages=False) for name in "cw"]
         body(where[0])
         with in_words():
             body(where[1])

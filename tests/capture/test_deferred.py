@@ -159,7 +159,12 @@ for turn in run.loop("t", range(100)):
     if turn.index == 57:
         os.kill(os.getpid(), signal.SIGKILL)
 """
-    env = {**os.environ, "HEADSTREAM_SPOOL": str(spool), "HEADSTREAM_GIT": "off"}
+    env = {
+        **os.environ,
+        "HEADSTREAM_SPOOL": str(spool),
+        "HEADSTREAM_GIT": "off",
+        "HEADSTREAM_PACKAGES": "off",
+    }
     dead = subprocess.run([sys.executable, "-c", body], env=env, check=False, timeout=60)
     assert dead.returncode == -signal.SIGKILL
     found = {int(s.task): f for s, f in facts(told()).items()}

@@ -344,7 +344,9 @@ def test_ranks_of_one_run_never_collide_and_one_tells_the_run(
     for rank in "01":
         monkeypatch.setenv("SLURM_PROCID", rank)
         monkeypatch.setenv("SLURM_NTASKS", "2")
-        with capture.workflow("wf", execution="e", settings=Settings(spool=spool, git=False)) as run:
+        with capture.workflow(
+            "wf", execution="e", settings=Settings(spool=spool, git=False, packages=False)
+        ) as run:
             for turn in run.loop("b", range(2)):
                 turn.generated(loss=1.0)
             with run.task("t") as step, step.task("u"):

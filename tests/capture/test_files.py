@@ -119,7 +119,7 @@ def test_files_in_lists_dictionaries_plans_and_outputs_of_the_run_have_facts_too
 def test_a_checksum_is_what_the_file_asks_for_else_what_the_settings_ask_for(
     inspector: Inspector, spool: Path, told: Told, abc: Path, asked: str, everywhere: str, expected: str
 ) -> None:
-    settings = Settings(spool=spool, git=False, checksum=everywhere)
+    settings = Settings(spool=spool, git=False, packages=False, checksum=everywhere)
     with capture.workflow("wf", settings=settings) as run:
         run.task("t", used={"f": capture.file(abc, checksum=asked)}).begin().end()
         settled(inspector)
@@ -167,7 +167,7 @@ def test_an_algorithm_that_is_none_or_not_installed_costs_the_checksum_and_is_co
     inspector: Inspector, spool: Path, told: Told, abc: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "blake3", None)
-    settings = Settings(spool=spool, git=False, checksum="md4")
+    settings = Settings(spool=spool, git=False, packages=False, checksum="md4")
     with capture.workflow("wf", settings=settings) as run, run.task("t") as step:
         step.used(f=capture.file(abc, checksum="blake3"))
         step.used(g=capture.file(abc))

@@ -46,7 +46,9 @@ Contents = Callable[[], list[Document | Bag]]
 
 def tight(spool: Path | None, policy: str, **more: Any) -> Settings:
     given = {"spool_bytes": SMALL, "segment_bytes": 64 << 10, "memory_bytes": 256 << 10, "block_seconds": 0.2}
-    return Settings(spool=spool, git=False, free_bytes=0, spool_full=policy, **{**given, **more})
+    return Settings(
+        spool=spool, git=False, packages=False, free_bytes=0, spool_full=policy, **{**given, **more}
+    )
 
 
 def steps(run: Any, number: int) -> int:
@@ -240,6 +242,7 @@ def balanced(
         "HEADSTREAM_MEMORY_BYTES": str(256 << 10),
         "HEADSTREAM_SPOOL_FREE_BYTES": "0",
         "HEADSTREAM_GIT": "off",
+        "HEADSTREAM_PACKAGES": "off",
         **more,
     }
     done = subprocess.run(

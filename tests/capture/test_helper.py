@@ -63,7 +63,7 @@ def _until(true: Callable[[], bool], seconds: float = 30.0) -> bool:
 
 
 def test_a_helper_ships_what_it_is_told_of_and_answers_when_it_is_done(spool: Path) -> None:
-    settings = Settings(spool=spool, git=False, exit_seconds=10)
+    settings = Settings(spool=spool, git=False, packages=False, exit_seconds=10)
     transport = MemoryTransport()
     served = Served(settings, transport)
     with capture.workflow("w", settings=settings) as run:
@@ -79,7 +79,7 @@ def test_a_helper_ships_what_it_is_told_of_and_answers_when_it_is_done(spool: Pa
 
 
 def test_a_helper_leaves_in_the_spool_what_cannot_be_shipped(spool: Path) -> None:
-    settings = Settings(spool=spool, git=False, exit_seconds=0.3)
+    settings = Settings(spool=spool, git=False, packages=False, exit_seconds=0.3)
     with capture.workflow("w", settings=settings):
         pass
     served = Served(settings, MemoryTransport(up=False))
@@ -131,6 +131,7 @@ def _script(spool: Path, seconds: float) -> subprocess.Popen[str]:
         **os.environ,
         "HEADSTREAM_SPOOL": str(spool),
         "HEADSTREAM_GIT": "off",
+        "HEADSTREAM_PACKAGES": "off",
         "HEADSTREAM_BOOTSTRAP": "127.0.0.1:9",
         "HEADSTREAM_EXIT_SECONDS": "1",
     }

@@ -78,7 +78,7 @@ def python(body: str, **environ: str) -> subprocess.CompletedProcess[str]:
         errors.on_internal_error = fail
     """
     text = textwrap.dedent(preamble) + textwrap.dedent(body)
-    env = {**os.environ, "HEADSTREAM_GIT": "off", **environ}
+    env = {**os.environ, "HEADSTREAM_GIT": "off", "HEADSTREAM_PACKAGES": "off", **environ}
     env.pop(ranks.MARK)
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", text],
@@ -275,7 +275,7 @@ def test_a_workflow_that_a_step_starts_as_a_program_is_a_run_inside_it(
     settings: Settings, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with capture.workflow("outer", execution="e", settings=settings) as run, run.task("search") as search:
-        environ = {**search.environ(), "HEADSTREAM_GIT": "off"}
+        environ = {**search.environ(), "HEADSTREAM_GIT": "off", "HEADSTREAM_PACKAGES": "off"}
         for _ in range(2):
             done = python("with capture.workflow('inner'): pass", **{"HEADSTREAM_EXECUTION": "e"} | environ)
             assert (done.returncode, done.stderr) == (0, "")
@@ -297,7 +297,7 @@ def test_with_the_policy_zero_other_ranks_leave_no_trace_and_behave_alike(
     spool: Path, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "8")
-    settings = Settings(spool=spool, git=False, ranks="zero")
+    settings = Settings(spool=spool, git=False, packages=False, ranks="zero")
 
     @capture.task
     def evaluate(n: int) -> int:
@@ -351,7 +351,7 @@ def test_with_the_policy_per_rank_each_rank_is_a_run_inside_the_one_that_rank_ze
     spool: Path, told: Told, contents: Contents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "3")
-    settings = Settings(spool=spool, git=False, ranks="per-rank")
+    settings = Settings(spool=spool, git=False, packages=False, ranks="per-rank")
     for rank in "012":
         monkeypatch.setenv("RANK", rank)
         with (
@@ -451,7 +451,13 @@ def test_processes_of_torchrun_tell_one_run_and_what_they_start_is_no_rank(
     """
     path = tmp_path / "train.py"
     path.write_text("import os, sys, subprocess\nfrom headstream import capture\n" + textwrap.dedent(body))
-    env = {**os.environ, "HEADSTREAM_SPOOL": str(spool), "HEADSTREAM_GIT": "off", "OMP_NUM_THREADS": "1"}
+    env = {
+        **os.environ,
+        "HEADSTREAM_SPOOL": str(spool),
+        "HEADSTREAM_GIT": "off",
+        "HEADSTREAM_PACKAGES": "off",
+        "OMP_NUM_THREADS": "1",
+    }
     env.pop(ranks.MARK)
     done = subprocess.run(
         [

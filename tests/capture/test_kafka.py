@@ -77,6 +77,7 @@ with capture.workflow("w", execution="e1", definition={PLAN!r}) as run:
         "HEADSTREAM_BOOTSTRAP": bootstrap,
         "HEADSTREAM_TOPIC_PREFIX": topics.prefix,
         "HEADSTREAM_GIT": "off",
+        "HEADSTREAM_PACKAGES": "off",
         **more,
     }
     started = time.monotonic()
@@ -186,7 +187,7 @@ def test_a_worker_of_multiprocessing_without_a_disk_ships_before_it_ends(
 
 def test_a_bag_that_is_too_large_goes_in_pieces(kafka: Any, topic_prefix: str, tmp_path: Path) -> None:
     topics = _topics(kafka.bootstrap, topic_prefix)
-    with capture.workflow("w", settings=Settings(spool=tmp_path / "s", git=False)) as run:
+    with capture.workflow("w", settings=Settings(spool=tmp_path / "s", git=False, packages=False)) as run:
         for n in range(30):
             run.task("t", used={"text": str(n) * 100_000}).begin().end()
         for turn in run.loop("b", range(500)):
@@ -199,7 +200,7 @@ def test_a_bag_that_is_too_large_goes_in_pieces(kafka: Any, topic_prefix: str, t
 
 
 def test_a_topic_that_comes_later_gets_everything(kafka: Any, topic_prefix: str, tmp_path: Path) -> None:
-    with capture.workflow("w", settings=Settings(spool=tmp_path / "s", git=False)):
+    with capture.workflow("w", settings=Settings(spool=tmp_path / "s", git=False, packages=False)):
         pass
     topics = Topics(topic_prefix.rstrip("."))
     transport = KafkaTransport(

@@ -28,7 +28,7 @@ TURNS = st.lists(st.tuples(SAID, SAID, st.sampled_from(["", "", "", "outer", "te
 
 def _run(turns: list[Any], root: Path, general: bool, index_as: str | None) -> list[Event]:
     with (
-        capture.workflow("w", execution="e", settings=Settings(spool=root, git=False)) as run,
+        capture.workflow("w", execution="e", settings=Settings(spool=root, git=False, packages=False)) as run,
         run.task("outer", used={"lr": 1}) as outer,
     ):
         for turn in outer.loop("turn", turns, index_as=index_as):
@@ -109,7 +109,7 @@ def test_a_value_that_is_said_twice_is_told_twice(settings: Settings, told: Told
 
 
 def test_many_turns_and_columns_cross_segments(spool: Path, told: Told, facts: Facts) -> None:
-    small = Settings(spool=spool, git=False, segment_bytes=64 << 10)
+    small = Settings(spool=spool, git=False, packages=False, segment_bytes=64 << 10)
     with capture.workflow("w", settings=small) as run:
         for turn in run.loop("t", range(20_000), index_as="i"):
             turn.generated(loss=0.5)

@@ -32,7 +32,12 @@ def kernel(spool: Path, tmp_path: Path) -> Iterator[KernelManager]:
     manager = KernelManager()
     manager.start_kernel(
         cwd=str(tmp_path),
-        env={**os.environ, "HEADSTREAM_SPOOL": str(spool), "HEADSTREAM_GIT": "off"},
+        env={
+            **os.environ,
+            "HEADSTREAM_SPOOL": str(spool),
+            "HEADSTREAM_GIT": "off",
+            "HEADSTREAM_PACKAGES": "off",
+        },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

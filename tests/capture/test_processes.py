@@ -45,7 +45,13 @@ def script(spool: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedPro
             errors.on_internal_error = fail
         """
         path.write_text(textwrap.dedent(preamble) + textwrap.dedent(body))
-        env = {**os.environ, "HEADSTREAM_SPOOL": str(spool), "HEADSTREAM_GIT": "off", **environ}
+        env = {
+            **os.environ,
+            "HEADSTREAM_SPOOL": str(spool),
+            "HEADSTREAM_GIT": "off",
+            "HEADSTREAM_PACKAGES": "off",
+            **environ,
+        }
         return subprocess.run(
             [sys.executable, "-W", "error", str(path)],
             env=env,

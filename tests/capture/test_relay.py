@@ -37,7 +37,12 @@ DAY = 86_400.0
 
 def crashed(spool: Path, host: str) -> Path:
     """The spool of a script that was killed on some host, in its 58th turn."""
-    env = {**os.environ, "HEADSTREAM_SPOOL": str(spool), "HEADSTREAM_GIT": "off"}
+    env = {
+        **os.environ,
+        "HEADSTREAM_SPOOL": str(spool),
+        "HEADSTREAM_GIT": "off",
+        "HEADSTREAM_PACKAGES": "off",
+    }
     dead = subprocess.run([sys.executable, "-c", BODY], env=env, check=False, timeout=60)
     assert dead.returncode == -signal.SIGKILL
     (directory,) = spools(spool)
@@ -90,7 +95,7 @@ def test_of_this_host_a_crash_is_shipped_to_its_end_at_once(spool: Path) -> None
 
 
 def test_a_writer_of_another_host_that_has_left_leaves_a_spool_that_can_go(spool: Path) -> None:
-    settings = Settings(spool=spool, git=False)
+    settings = Settings(spool=spool, git=False, packages=False)
     with capture.workflow("w", settings=settings) as run:
         run.task("t").begin().end()
     (directory,) = spools(spool)
@@ -102,7 +107,7 @@ def test_a_writer_of_another_host_that_has_left_leaves_a_spool_that_can_go(spool
 
 
 def test_a_writer_whose_lock_is_not_seen_elsewhere_goes_on_undisturbed(spool: Path) -> None:
-    settings = Settings(spool=spool, git=False, segment_bytes=16 << 10)
+    settings = Settings(spool=spool, git=False, packages=False, segment_bytes=16 << 10)
     run = capture.workflow("w", settings=settings).begin()
     (directory,) = spools(spool)
     owner = directory / OWNER
@@ -137,7 +142,7 @@ def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_locks")
 def test_without_locks_the_process_id_stands_in(spool: Path) -> None:
-    settings = Settings(spool=spool, git=False)
+    settings = Settings(spool=spool, git=False, packages=False)
     run = capture.workflow("w", settings=settings).begin()
     (directory,) = spools(spool)
     transport = MemoryTransport()
@@ -154,7 +159,7 @@ def test_many_spools_are_shipped_with_few_open_files(
     spool: Path, monkeypatch: pytest.MonkeyPatch, internal_errors: list[BaseException]
 ) -> None:
     monkeypatch.setattr("headstream.capture.shipper._MOST_HELD", 5)
-    settings = Settings(spool=spool, git=False)
+    settings = Settings(spool=spool, git=False, packages=False)
     runs = [capture.workflow("w", settings=settings, execution=f"e{n}").begin() for n in range(40)]
     transport = MemoryTransport()
     most = 0
@@ -179,7 +184,7 @@ def test_many_spools_are_shipped_with_few_open_files(
 def test_a_spool_that_cannot_be_read_for_a_while_is_tried_again(
     spool: Path, monkeypatch: pytest.MonkeyPatch, internal_errors: list[BaseException]
 ) -> None:
-    with capture.workflow("w", settings=Settings(spool=spool, git=False)):
+    with capture.workflow("w", settings=Settings(spool=spool, git=False, packages=False)):
         pass
     monkeypatch.setattr("headstream.capture.shipper._AGAIN_SECONDS", 0.0)
     real: Callable[..., bytes] = os.pread

@@ -189,7 +189,7 @@ def test_live_spools_are_shipped_within_a_tenth_of_a_second(settings: Settings, 
 
 
 def test_segments_that_are_shipped_go_while_the_run_goes_on(spool: Path) -> None:
-    small = Settings(spool=spool, git=False, segment_bytes=64 << 10)
+    small = Settings(spool=spool, git=False, packages=False, segment_bytes=64 << 10)
     transport = MemoryTransport()
     shipper = Shipper(transport)
     with capture.workflow("w", settings=small) as run:
@@ -223,7 +223,12 @@ with capture.workflow("w", execution="dead") as run:
         if turn.index == 57:
             os.kill(os.getpid(), signal.SIGKILL)
 """
-    env = {**os.environ, "HEADSTREAM_SPOOL": str(spool), "HEADSTREAM_GIT": "off"}
+    env = {
+        **os.environ,
+        "HEADSTREAM_SPOOL": str(spool),
+        "HEADSTREAM_GIT": "off",
+        "HEADSTREAM_PACKAGES": "off",
+    }
     dead = subprocess.run([sys.executable, "-c", body], env=env, check=False, timeout=60)
     assert dead.returncode == -signal.SIGKILL
     transport = MemoryTransport()

@@ -43,7 +43,13 @@ def script(
     spool: Path, body: str, *, wait: bool = True, **environ: str
 ) -> subprocess.Popen[str] | subprocess.CompletedProcess[str]:
     """Run a script in an interpreter of its own."""
-    env = {**os.environ, "HEADSTREAM_SPOOL": str(spool), "HEADSTREAM_GIT": "off", **environ}
+    env = {
+        **os.environ,
+        "HEADSTREAM_SPOOL": str(spool),
+        "HEADSTREAM_GIT": "off",
+        "HEADSTREAM_PACKAGES": "off",
+        **environ,
+    }
     arguments = [sys.executable, "-c", PREAMBLE + textwrap.dedent(body)]
     if wait:
         return subprocess.run(arguments, env=env, capture_output=True, text=True, timeout=60, check=False)

@@ -103,7 +103,7 @@ KINDS = st.sampled_from([0.5, 3, True, -(2**63), 2**63, float("inf"), None, "tex
 @given(st.lists(st.dictionaries(NAMES, KINDS, min_size=1, max_size=4), min_size=3, max_size=5))
 def test_any_name_and_any_change_of_kind_is_told_exactly(said: list[dict[str, Any]]) -> None:
     with TemporaryDirectory() as root:
-        with capture.workflow("w", settings=Settings(spool=Path(root), git=False)) as run:
+        with capture.workflow("w", settings=Settings(spool=Path(root), git=False, packages=False)) as run:
             for _ in range(3):  # The first loop learns the columns, the others have them compiled.
                 for turn in run.loop("t", [*said, *said]):
                     turn.generated(**turn.item)

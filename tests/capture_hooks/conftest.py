@@ -63,7 +63,7 @@ def internal_errors() -> Iterator[list[BaseException]]:
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Run]:
     with capture.workflow(
-        "hooked", settings=Settings(spool=tmp_path / "spool", git=False, file_facts=False)
+        "hooked", settings=Settings(spool=tmp_path / "spool", git=False, packages=False, file_facts=False)
     ) as opened:
         yield opened
 

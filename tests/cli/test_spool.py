@@ -169,7 +169,9 @@ def test_turns_of_a_loop_are_told_as_a_count_of_rows(data: Path) -> None:
     from headstream import capture
 
     with capture.workflow(
-        "looped", execution="r1", settings=Settings(spool=data / "spool", online=False)
+        "looped",
+        execution="r1",
+        settings=Settings(spool=data / "spool", online=False, git=False, packages=False),
     ) as run:
         for turn in run.loop("epoch", range(5), index_as="epoch"):
             turn.generated(loss=1.0 / (1 + turn.index))

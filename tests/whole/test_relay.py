@@ -63,6 +63,7 @@ class Field:
             **os.environ,
             "HEADSTREAM_DATA": str(folder),
             "HEADSTREAM_GIT": "off",
+            "HEADSTREAM_PACKAGES": "off",
             "HEADSTREAM_TOPIC_PREFIX": prefix,
             "HEADSTREAM_PARTITIONS": "2",
         }
