@@ -107,10 +107,12 @@ def test_each_interval_is_a_turn_of_a_loop_that_says_what_the_process_used(spool
     assert len(found) >= 3
     # All that was burnt is in the rows, however long it took on a busy machine.
     assert sum(row["cpu_percent"] / 100 * (row["ended"] - row["started"]) / 1e6 for row in found) > 0.25
+    assert all("host_cpu_percent" in row for row in found[:-1])
     rss = psutil.Process().memory_info().rss
     for row in found:
         assert 0.2 * rss < row["memory_bytes"] < 5 * rss and row["host_memory_bytes"] > 0
-        assert 0 <= row["host_cpu_percent"] <= 100
+        # The kernel counts the host by hundredths of a second: the last interval may be shorter.
+        assert 0 <= row.get("host_cpu_percent", 0) <= 100
         assert row["disk_write_bytes"] >= 0 and row["network_sent_bytes"] >= 0
     # Nothing between the intervals is left out.
     assert all(a["ended"] <= b["started"] < a["ended"] + 50_000 for a, b in pairwise(found))
