@@ -12,13 +12,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import select
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from headstream.capture.errors import LOSSES, WARNINGS
+from headstream.capture.pipes import readable
 from headstream.capture.settings import Settings
 
 # A shell starts it in the background and ends at once: so it is nobody's child.
@@ -76,7 +76,7 @@ class Delegate:
 
     def _write(self, message: Any) -> None:
         # Asked first whether it has gone: a script may have SIGPIPE as its end, as shell tools do.
-        if select.select([self._from], [], [], 0)[0]:
+        if readable(self._from, 0.0):
             raise BrokenPipeError("the shipper process has gone")
         data = json.dumps(message).encode() + b"\n"
         while data:
@@ -85,7 +85,7 @@ class Delegate:
     def _answer(self, deadline: float) -> Any:
         found = b""
         while not found.endswith(b"\n"):
-            ready, _, _ = select.select([self._from], [], [], max(0.0, deadline - time.monotonic()))
+            ready = readable(self._from, max(0.0, deadline - time.monotonic()))
             more = os.read(self._from, 1 << 16) if ready else b""
             if not more:
                 raise TimeoutError("the shipper process did not answer in time")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import sys
 import time
@@ -20,6 +19,7 @@ from typing import Any
 
 from headstream.capture.errors import LOSSES, WARNINGS, Tally, swallow
 from headstream.capture.owner import writer_lives
+from headstream.capture.pipes import readable
 from headstream.capture.reading import spools
 from headstream.capture.settings import Settings
 from headstream.capture.shipper import Shipper
@@ -46,7 +46,7 @@ class Input:
         self._again = lines
 
     def ready(self, seconds: float = 0.0) -> bool:
-        return bool(self._again) or bool(select.select([self._handle], [], [], seconds)[0])
+        return bool(self._again) or readable(self._handle, seconds)
 
     def lines(self, seconds: float) -> list[Any]:
         """What has come, after waiting so long for something to come."""

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gc
 import inspect
+import re
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from pathlib import Path
@@ -28,15 +29,20 @@ def run(settings: Settings) -> Iterator[Run]:
         yield run
 
 
+def shown(step: StepRef) -> str:
+    """A step by its name and counters, without the marks that keep apart what lies in steps of other names."""
+    return f"{step.transformation} {re.sub(r'[0-9]+x', '', step.task)}"
+
+
 @pytest.fixture
 def steps(told: Told, facts: Facts) -> Steps:
     """What is said of each step, by `name task-id`, and the parent in the same way."""
 
     def found() -> dict[str, dict[str, Any]]:
-        said = {f"{step.transformation} {step.task}": fact for step, fact in facts(told()).items()}
+        said = {shown(step): fact for step, fact in facts(told()).items()}
         for fact in said.values():
             parent = fact["parent"]
-            fact["parent"] = None if parent is None else f"{parent.transformation} {parent.task}"
+            fact["parent"] = None if parent is None else shown(parent)
         return said
 
     return found
@@ -131,7 +137,7 @@ def test_calls_nest_in_the_call_around_them_and_in_the_step_that_current_names(r
     inner()
     # Ids of steps are paths, so those of one name inside different parents may be the same.
     parents = [
-        None if e.parent is None else f"{e.parent.transformation} {e.parent.task}"
+        None if e.parent is None else shown(e.parent)
         for e in told()
         if isinstance(e, StepStarted) and e.step.transformation == "inner"
     ]
