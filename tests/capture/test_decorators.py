@@ -30,7 +30,7 @@ def run(settings: Settings) -> Iterator[Run]:
 
 
 def shown(step: StepRef) -> str:
-    """A step by its name and counters, without the marks that keep apart what lies in steps of other names."""
+    """A step by name and counters, without the marks that keep apart what lies in steps of other names."""
     return f"{step.transformation} {re.sub(r'[0-9]+x', '', step.task)}"
 
 
