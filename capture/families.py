@@ -24,6 +24,7 @@ class Family:
         "counter",
         "cycle",
         "epoch",
+        "key",
         "mark",
         "name",
         "parent",
@@ -48,6 +49,8 @@ class Family:
         self.recorder = recorder
         self.parent = parent
         self.name = name
+        # Loops that are alike: their name and that of the step around them.
+        self.key = name, None if parent is None else parent.name
         self.counter = counter
         # Steps of other names have the same ordinals: this keeps apart what lies inside of them.
         self.mark = mark

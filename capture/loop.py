@@ -20,8 +20,7 @@ from headstream.capture.errors import swallow
 from headstream.capture.families import Family
 from headstream.capture.iteration import LONG, Block, Iteration, tell_late, turn_type
 from headstream.capture.leaving import consumer_of, left_by_exception
-from headstream.capture.step import ENDED, OPEN, Opener, Step, verdict
-from headstream.capture.values import clean
+from headstream.capture.step import ENDED, OPEN, Inside, Opener, Step, verdict
 from headstream.capture.wire import named
 from headstream.schemas.vocabulary import ERRORED, FINISHED
 
@@ -50,48 +49,46 @@ class Loop(Generic[T]):
         "_turn",
         "block",
         "columns",
-        "counter",
         "family",
         "index_as",
         "inside",
-        "key",
         "late",
         "meter",
-        "name",
-        "parent",
         "recorder",
     )
 
     def __init__(
         self,
         inside: Opener,
-        parent: Step | None,
-        name: str,
+        around: Inside,
+        family: Family,
         iterable: Iterable[T],
-        *,
         index_as: str | None = None,
         start: int = 0,
     ) -> None:
-        self.recorder = inside.recorder
+        self.recorder = family.recorder
         self.inside = inside
-        self.parent = parent
-        self.name = name
-        self.index_as = None if index_as is None else clean(index_as)
-        # Loops that are alike: their name and that of the step around them.
-        self.key = name, None if parent is None else parent.name
-        self._around = inside._opened()
-        self.counter, mark = self._around.counter(name)
-        self.family = Family(inside.recorder, parent, name, self.counter, mark=mark, cycle=True)
+        self.family = family
+        self.index_as = None if index_as is None else named(index_as).clean
         self.columns: dict[str, int] = {}  # What turns have said so far, and as which kind of number.
         self.block: Block | None = None
         # Rows whose end is known, and which wait for what only an accelerator knows.
         self.late: list[tuple[Block, int, int, deferred.Values]] = []
+        self._around = around
         self._iterable = iterable
         self._start = start
         self._next_capacity = 1
         self._turn: Iteration[T] | None = None
         self._consumer: CodeType | None = None
-        self.meter = thinning.meter_of(self)
+        self.meter = None if self.recorder.settings.budget is None else thinning.meter_of(self)
+
+    @property
+    def name(self) -> str:
+        return self.family.name
+
+    @property
+    def parent(self) -> Step | None:
+        return self.family.parent
 
     def __len__(self) -> int:
         return len(self._iterable)  # type: ignore[arg-type]
@@ -103,7 +100,7 @@ class Loop(Generic[T]):
         """Every turn, each for as little as it can be had."""
         self._consumer = consumer_of(sys._getframe(1))
         self._begin()
-        recorder, counter, index = self.recorder, self.counter, self._start
+        recorder, counter, index = self.recorder, self.family.counter, self._start
         at = end = size = 0
         block: Block | None = None
         turn: Any = None
@@ -164,7 +161,7 @@ class Loop(Generic[T]):
         """The turns of a loop that has a budget: those that it leaves out cost next to nothing."""
         self._consumer = consumer_of(sys._getframe(1))
         self._begin()
-        counter, index, left_out, kept = self.counter, self._start, 0, 0
+        counter, index, left_out, kept = self.family.counter, self._start, 0, 0
         last, seen = index, 0
         spare, before = thinning.LeftOut(self), thinning.LeftOut(self)
         alone = _references(before)
@@ -237,8 +234,7 @@ class Loop(Generic[T]):
             return False
         epoch, process = recorder.epoch, recorder.process
         if self.family.process is not process:  # We are in a forked child now.
-            mark = self.family.mark
-            self.family = Family(recorder, parent, self.name, self.counter, mark=mark, cycle=True)
+            self.family = self.inside._family(self.name, cycle=True)
         names, kinds = tuple(columns), tuple(columns.values())
         around, enclosing = ("null", "") if parent is None else (parent.ref, parent.enclosing())
         index_as = "null" if self.index_as is None else named(self.index_as).text
@@ -262,7 +258,7 @@ class Loop(Generic[T]):
     def _begin(self) -> None:
         try:
             self._around.loops.append(self)
-            known = self.recorder.columns.get(self.key)
+            known = self.recorder.columns.get(self.family.key)
             if known is None:
                 return
             # An earlier loop of this name has shown what its turns say.
@@ -297,11 +293,11 @@ class Loop(Generic[T]):
                 block = self.block
             if block is not None and index in LONG:
                 turn = _handed_out(block.turn(self, block), item, index, block.next)
-                _open_row(block.data, block.next, next(self.counter), index, monotonic())
+                _open_row(block.data, block.next, next(self.family.counter), index, monotonic())
                 block.next += block.size
             else:
                 turn = _handed_out(Iteration(self, None), item, index, 0)
-                turn._become_general(now(), next(self.counter))
+                turn._become_general(now(), next(self.family.counter))
         except Exception as error:
             swallow(error, "loop-turn")
         if turn is None:
@@ -358,7 +354,7 @@ class Loop(Generic[T]):
             self._settle(wait=True)
             self._leave_block()
             if self.columns:
-                self.recorder.columns[self.key] = self.columns
+                self.recorder.columns[self.family.key] = self.columns
             loops = self._around.loops
             if self in loops:
                 loops.remove(self)
@@ -372,3 +368,6 @@ def _handed_out(turn: Iteration[T], item: T, index: int, at: int) -> Iteration[T
     turn._at = at
     turn._free = at + _CELLS if at else 0
     return turn
+
+
+Opener.loops = Loop

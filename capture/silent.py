@@ -71,9 +71,7 @@ class SilentLoop(Loop[T]):
     def __init__(self, inside: Opener, name: str, iterable: Iterable[T], start: int) -> None:
         self.recorder = inside.recorder
         self.inside = inside
-        self.name = name
-        self.parent = inside._parent()
-        self.family = inside._family(name)
+        self.family = inside._family(name, cycle=True)
         self._iterable = iterable
         self._start = start
 

@@ -13,7 +13,7 @@ from contextvars import ContextVar, Token
 from itertools import count
 from mmap import mmap
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self, TypeGuard, TypeVar
 
 from headstream.capture import deferred, parents
 from headstream.capture.clock import OFFSET, monotonic, now
@@ -61,11 +61,22 @@ _put_back: Final = PLACE.reset
 class Inside:
     """What a run or a step knows of the steps and loops that were opened in it."""
 
-    __slots__ = ("blocks", "chain", "chain_epoch", "counters", "families", "loops", "thinned", "unexplained")
+    __slots__ = (
+        "blocks",
+        "chain",
+        "chain_epoch",
+        "counters",
+        "families",
+        "loops",
+        "thinned",
+        "turns",
+        "unexplained",
+    )
 
     def __init__(self) -> None:
         self.counters: dict[str, tuple[count[int], str]] = {}
         self.families: dict[str, Family] = {}
+        self.turns: dict[str, Family] = {}  # Those of loops.
         self.loops: list[Loop[Any]] = []
         # By name and index of a loop, rows that the next one may go on with.
         self.blocks: dict[tuple[str, str | None], Block | None] = {}
@@ -86,6 +97,9 @@ class Opener:
     """Something inside which steps and loops can be opened: a run, or a step."""
 
     __slots__ = ("_inside", "_place", "recorder")
+
+    # A loop's turns are steps, so loops make themselves known here (loop.py).
+    loops: ClassVar[type[Loop[Any]]]
 
     recorder: Recorder
     _inside: Inside | None
@@ -110,14 +124,18 @@ class Opener:
         With `index_as` the index is also a value that the turn used. A turn ends when the next is
         asked for; one that is left by `break` is finished, one left by an exception is errored.
         """
-        from headstream.capture.loop import Loop  # A loop's turns are steps themselves.
-
         try:
-            self._opened().unexplained = None
-            return Loop(self, self._parent(), clean(name), iterable, index_as=index_as, start=start)
+            inside = self._opened()
+            family = inside.turns.get(name)
+            if family is None or family.process is not self.recorder.process:
+                family = self._family(name, cycle=True)
+            inside.unexplained = None
+            return self.loops(self, inside, family, iterable, index_as, start)
         except Exception as error:
             swallow(error, "loop")
-            return Loop(Nowhere(), None, str(name), iterable, start=start)
+            nowhere = Nowhere()
+            lost = Family(nowhere.recorder, None, str(name), count(), cycle=True)
+            return self.loops(nowhere, nowhere._opened(), lost, iterable, None, start)
 
     def generated(self, /, **values: Any) -> Self:
         """Say what has been generated, as `attribute=value`."""
@@ -151,11 +169,11 @@ class Opener:
         """The step that steps opened here are part of."""
         return None
 
-    def _family(self, name: str) -> Family:
+    def _family(self, name: str, *, cycle: bool = False) -> Family:
         inside, cleaned = self._opened(), clean(name)
         counter, mark = inside.counter(cleaned)
-        family = Family(self.recorder, self._parent(), cleaned, counter, mark=mark)
-        inside.families[name] = family
+        family = Family(self.recorder, self._parent(), cleaned, counter, mark=mark, cycle=cycle)
+        (inside.turns if cycle else inside.families)[name] = family
         return family
 
     def _end_inner(self, outcome: str, error: str | None) -> None:

@@ -107,7 +107,7 @@ def meter_of(loop: Loop[Any]) -> Meter | None:
     recorder = loop.recorder
     if recorder.settings.budget is None:
         return None
-    return recorder.meters.setdefault(loop.key, Meter(recorder.settings.budget))
+    return recorder.meters.setdefault(loop.family.key, Meter(recorder.settings.budget))
 
 
 def begun(loop: Loop[Any], meter: Meter) -> None:
