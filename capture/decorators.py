@@ -22,9 +22,11 @@ from pathlib import PurePath
 from typing import Any, Final, ParamSpec, Protocol, TypeVar, overload
 
 from headstream.capture.errors import WARNINGS, swallow
+from headstream.capture.opening import Opener
+from headstream.capture.outcomes import describe, failed
 from headstream.capture.place import Place, innermost, leave, only_run, still_open
 from headstream.capture.references import AsDict, AsList, Described, Given
-from headstream.capture.step import PLACE, Opener, Step, describe, failed
+from headstream.capture.step import PLACE, Step
 from headstream.capture.wire import OUT
 from headstream.schemas.values import Reference
 from headstream.schemas.vocabulary import ERRORED, FINISHED

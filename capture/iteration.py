@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from headstream.capture import columns, deferred, frames
 from headstream.capture.clock import OFFSET, monotonic, now
 from headstream.capture.errors import LOSSES, swallow
+from headstream.capture.opening import ENDED, OPEN, Inside
+from headstream.capture.outcomes import verdict
 from headstream.capture.recorder import spelt
+from headstream.capture.said import Said
 from headstream.capture.spool import Rows
-from headstream.capture.step import ENDED, OPEN, Inside, Said, Step, verdict
+from headstream.capture.step import Step
 from headstream.capture.wire import IN, OUT, named
 from headstream.schemas.values import AttributeValue
 from headstream.schemas.vocabulary import FINISHED

@@ -15,11 +15,12 @@ from headstream.capture import environment, parents, ranks, wire
 from headstream.capture.configured import in_force
 from headstream.capture.errors import WARNINGS, swallow
 from headstream.capture.families import Family
+from headstream.capture.opening import OPEN, Nowhere, Opener
 from headstream.capture.parents import Parent
 from headstream.capture.recorder import ODD
 from headstream.capture.run import Making, Run, known_stores, nothing, workflow
 from headstream.capture.settings import Settings
-from headstream.capture.step import OPEN, Nowhere, Opener, Step
+from headstream.capture.step import Step
 
 if TYPE_CHECKING:
     from headstream.capture.run import DefinitionLike, PersonLike, StoresLike

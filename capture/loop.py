@@ -20,7 +20,9 @@ from headstream.capture.errors import swallow
 from headstream.capture.families import Family
 from headstream.capture.iteration import LONG, Block, Iteration, tell_late, turn_type
 from headstream.capture.leaving import consumer_of, left_by_exception
-from headstream.capture.step import ENDED, OPEN, Inside, Opener, Step, verdict
+from headstream.capture.opening import ENDED, OPEN, Inside, Opener
+from headstream.capture.outcomes import verdict
+from headstream.capture.step import Step
 from headstream.capture.wire import named
 from headstream.schemas.vocabulary import ERRORED, FINISHED
 

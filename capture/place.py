@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import Token
 from typing import Any, Final, NamedTuple, TypeVar
 
-from headstream.capture.step import ENDED, PLACE, Opener, Step
+from headstream.capture.opening import ENDED, Opener
+from headstream.capture.step import PLACE, Step
 
 O = TypeVar("O", bound=Opener)  # noqa: E741
 

@@ -18,12 +18,13 @@ from headstream.capture.configured import in_force
 from headstream.capture.errors import LOSSES, WARNINGS, swallow
 from headstream.capture.files import FILES
 from headstream.capture.gathering import Gathering, gathered
+from headstream.capture.opening import ENDED, NEW, OPEN, Inside, Nowhere, Opener
+from headstream.capture.outcomes import describe, failed, verdict
 from headstream.capture.place import enter, leave_run
 from headstream.capture.recorder import Recorder
 from headstream.capture.references import Catalogue
 from headstream.capture.settings import Settings
 from headstream.capture.silent import Silent
-from headstream.capture.step import ENDED, NEW, OPEN, Inside, Nowhere, Opener, describe, failed, verdict
 from headstream.capture.values import Rules, clean
 from headstream.capture.wire import OUT
 from headstream.schemas.errors import InvalidDefinition, SchemaError

@@ -19,7 +19,7 @@ from headstream.capture.clock import now
 from headstream.capture.errors import WARNINGS, swallow
 from headstream.capture.gauges import Gauges, Sample
 from headstream.capture.iteration import Iteration
-from headstream.capture.step import Opener
+from headstream.capture.opening import Opener
 from headstream.capture.telemetry import USAGE
 from headstream.capture.wire import text
 from headstream.schemas.values import canonical_json

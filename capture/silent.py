@@ -11,8 +11,9 @@ from typing import Any, Self, TypeVar
 from headstream.capture.families import Family
 from headstream.capture.iteration import Iteration
 from headstream.capture.loop import Loop
+from headstream.capture.opening import ENDED, OPEN, Inside, Opener
 from headstream.capture.settings import ZERO
-from headstream.capture.step import ENDED, OPEN, Inside, Opener, Step
+from headstream.capture.step import Step
 
 T = TypeVar("T")
 

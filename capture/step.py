@@ -7,15 +7,13 @@ through unchanged.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from contextvars import ContextVar, Token
-from itertools import count
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from mmap import mmap
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from headstream.capture import deferred, parents
+from headstream.capture import deferred
 from headstream.capture.clock import OFFSET, monotonic, now
 from headstream.capture.errors import LOSSES, swallow
 from headstream.capture.families import Family
@@ -35,178 +33,23 @@ from headstream.capture.frames import (
     TIME,
 )
 from headstream.capture.frames import FINISHED as FINISHED_FRAME
-from headstream.capture.recorder import Recorder, Spelt, spelt
-from headstream.capture.references import Catalogue
-from headstream.capture.settings import Settings
+from headstream.capture.opening import ENDED, NEW, OPEN, Inside, Opener
+from headstream.capture.outcomes import describe, failed, verdict
+from headstream.capture.recorder import Recorder, spelt
+from headstream.capture.said import NOTHING, Said, held_texts
 from headstream.capture.telemetry import USAGE
-from headstream.capture.values import Rules, clean
+from headstream.capture.values import clean
 from headstream.capture.wire import IN, OUT, quote, text
-from headstream.schemas.vocabulary import ERRORED, FINISHED, OUTCOMES
+from headstream.schemas.vocabulary import ERRORED, FINISHED
 
 if TYPE_CHECKING:
-    from headstream.capture.iteration import Block
-    from headstream.capture.loop import Loop
-
-NEW, OPEN, ENDED = 0, 1, 2
-_ERROR_LENGTH = 4000
-T = TypeVar("T")
+    pass
 
 # Where decorated functions open their steps (place.py): the run or step of the innermost `with`, or what
 # `current` names.
 PLACE: ContextVar[Any] = ContextVar("headstream_place", default=None)
 _put: Final = PLACE.set
 _put_back: Final = PLACE.reset
-
-
-class Inside:
-    """What a run or a step knows of the steps and loops that were opened in it."""
-
-    __slots__ = (
-        "blocks",
-        "chain",
-        "chain_epoch",
-        "counters",
-        "families",
-        "loops",
-        "thinned",
-        "turns",
-        "unexplained",
-    )
-
-    def __init__(self) -> None:
-        self.counters: dict[str, tuple[count[int], str]] = {}
-        self.families: dict[str, Family] = {}
-        self.turns: dict[str, Family] = {}  # Those of loops.
-        self.loops: list[Loop[Any]] = []
-        # By name and index of a loop, rows that the next one may go on with.
-        self.blocks: dict[tuple[str, str | None], Block | None] = {}
-        self.thinned: dict[str, dict[str, float]] = {}  # By loop, what a budget has left out (thinning.py).
-        # A turn that an exception left: nobody but the step around it will see which exception.
-        self.unexplained: Step | None = None
-        # The step and those around it as text, and the epoch of the recorder in which that holds.
-        self.chain = ""
-        self.chain_epoch: object = None
-
-    def counter(self, name: str) -> tuple[count[int], str]:
-        """The ordinals of steps of this name, and the mark of the name: none for the first that is opened."""
-        number = len(self.counters)
-        return self.counters.setdefault(name, (count(), f"{number}x" if number else ""))
-
-
-class Opener:
-    """Something inside which steps and loops can be opened: a run, or a step."""
-
-    __slots__ = ("_inside", "_place", "recorder")
-
-    # A loop's turns are steps, so loops make themselves known here (loop.py).
-    loops: ClassVar[type[Loop[Any]]]
-
-    recorder: Recorder
-    _inside: Inside | None
-    _place: Token[Any] | None  # Of the `with` that it is the place of.
-
-    def task(self, name: str, used: Mapping[str, Any] | None = None, *, person: str | None = None) -> Step:
-        """A step that carries out the transformation of this name; it begins with `with` or `begin()`."""
-        try:
-            inside = self._opened()
-            family = inside.families.get(name)
-            if family is None or family.process is not self.recorder.process:
-                family = self._family(name)
-            inside.unexplained = None
-            return Step(family, next(family.counter), used, person)
-        except Exception as error:
-            swallow(error, "task")
-            return Step(Family(Nowhere().recorder, None, str(name), count()), 0, used)
-
-    def loop(self, name: str, iterable: Iterable[T], index_as: str | None = None, start: int = 0) -> Loop[T]:
-        """Iterate and capture each turn as a step of this name; each turn has `.item` and `.index`.
-
-        With `index_as` the index is also a value that the turn used. A turn ends when the next is
-        asked for; one that is left by `break` is finished, one left by an exception is errored.
-        """
-        try:
-            inside = self._opened()
-            family = inside.turns.get(name)
-            if family is None or family.process is not self.recorder.process:
-                family = self._family(name, cycle=True)
-            inside.unexplained = None
-            return self.loops(self, inside, family, iterable, index_as, start)
-        except Exception as error:
-            swallow(error, "loop")
-            nowhere = Nowhere()
-            lost = Family(nowhere.recorder, None, str(name), count(), cycle=True)
-            return self.loops(nowhere, nowhere._opened(), lost, iterable, None, start)
-
-    def generated(self, /, **values: Any) -> Self:
-        """Say what has been generated, as `attribute=value`."""
-        raise NotImplementedError
-
-    def environ(self) -> dict[str, str]:
-        """Variables for a process that is started here: with them `attach` joins this run, and steps that
-        it opens lie inside this one; a `workflow` that it begins is a run inside this one."""
-        try:
-            self._opened()
-            step, recorder = self._parent(), self.recorder
-            around = parents.Parent(
-                workflow=recorder.workflow,
-                execution=recorder.execution,
-                enclosing=() if step is None else tuple(json.loads(f"[{step.enclosing()}]")),
-                **parents.documents(recorder.definition, recorder.rules.catalogue.stores),
-            )
-            return parents.variables(around, recorder.settings)
-        except Exception as error:
-            swallow(error, "environ")
-            return {}
-
-    def _opened(self) -> Inside:
-        """Begin if that has not happened, because something is opened inside."""
-        inside = self._inside
-        if inside is None:
-            inside = self._inside = Inside()
-        return inside
-
-    def _parent(self) -> Step | None:
-        """The step that steps opened here are part of."""
-        return None
-
-    def _family(self, name: str, *, cycle: bool = False) -> Family:
-        inside, cleaned = self._opened(), clean(name)
-        counter, mark = inside.counter(cleaned)
-        family = Family(self.recorder, self._parent(), cleaned, counter, mark=mark, cycle=cycle)
-        (inside.turns if cycle else inside.families)[name] = family
-        return family
-
-    def _end_inner(self, outcome: str, error: str | None) -> None:
-        """End turns that are still open inside, and say why the last one failed if it is known now."""
-        inside = self._inside
-        if inside is None:
-            return
-        for loop in list(inside.loops):
-            loop.finish(outcome, error)
-        for block in inside.blocks.values():
-            if block is not None:
-                block.seal(self.recorder.process)
-        inside.blocks.clear()
-        if inside.thinned:
-            from headstream.capture import thinning  # Loops within a budget are loops of steps.
-
-            thinning.told(self, thinning.DONE, inside.thinned)
-        if outcome == ERRORED and error is None:
-            return  # An exception is on its way through us too; who sees it will say which.
-        turn, inside.unexplained = inside.unexplained, None
-        if turn is not None and error is not None:
-            turn._explain(error)
-
-
-class Nowhere(Opener):
-    """Takes the place of what could not be made, so that the script goes on; all it is told is counted."""
-
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        self.recorder = Recorder(workflow="", execution="", settings=Settings(), rules=Rules(Catalogue()))
-        self.recorder.closed = True
-        self._inside = self._place = None
 
 
 class Step(Opener):
@@ -420,7 +263,7 @@ class Step(Opener):
                 if form is not None:
                     self._used = {form: None}
                 return
-        said = self._say_now(IN, given) if given else _NOTHING
+        said = self._say_now(IN, given) if given else NOTHING
         if self.person is None and self._link(BEGUN, said, ordinal, iteration, started):
             self._used = dict.fromkeys(said.held) if said.held else None
             self._look(IN, said)
@@ -488,7 +331,7 @@ class Step(Opener):
             if form.said(0, *values) is not None:
                 return Said((form,), form, values)
         given = self._defer(direction, given)
-        return Said.of(direction, self.recorder.spell(direction, self.name, given)) if given else _NOTHING
+        return Said.of(direction, self.recorder.spell(direction, self.name, given)) if given else NOTHING
 
     def _link(self, kind: int, said: Said, *numbers: float) -> bool:
         """Go on with the chain; False if it has to be said in words."""
@@ -582,7 +425,7 @@ class Step(Opener):
                 if ended >= USAGE.until:
                     USAGE.ask(ended)
                 spent = USAGE.cpu - self._cpu, USAGE.peak
-            said = _NOTHING
+            said = NOTHING
             if outcome != FINISHED or error is not None:
                 said = Said((), text=text([outcome, error]).encode())
             if self._link(FINISHED_FRAME, said, ended, *spent):
@@ -623,7 +466,7 @@ class Step(Opener):
     def _scope(self) -> str:
         parent = self.parent
         enclosing = "" if parent is None else parent.enclosing()
-        return f"[[{_texts(self._used)}],[{_texts(self._generated)}],[{enclosing}]]"
+        return f"[[{held_texts(self._used)}],[{held_texts(self._generated)}],[{enclosing}]]"
 
     def enclosing(self) -> str:
         """This step and those around it, nearest first; written anew only when one of them used something."""
@@ -633,38 +476,11 @@ class Step(Opener):
         epoch = self.recorder.epoch
         if inside.chain_epoch is not epoch:
             outer = "" if self.parent is None else self.parent.enclosing()
-            inside.chain = f"[{self.ref},[{_texts(self._used)}]]{',' if outer else ''}{outer}"
+            inside.chain = f"[{self.ref},[{held_texts(self._used)}]]{',' if outer else ''}{outer}"
             inside.chain_epoch = epoch
         return inside.chain
 
 
-def _texts(held: Mapping[str | Form, None] | None) -> str:
-    """What is held as JSON, each once."""
-    found: dict[str, None] = {}
-    for each in held or ():
-        if isinstance(each, str):
-            found[each] = None
-        else:
-            found.update(dict.fromkeys(each.held))
-    return ",".join(found)
-
-
-class Said(NamedTuple):
-    """Values as they go into the chain of a step: by a form, else spelt out."""
-
-    held: Sequence[str | Form]
-    form: Form | None = None
-    values: tuple[Any, ...] = ()
-    text: bytes = b""
-    spelt: Spelt | None = None
-
-    @classmethod
-    def of(cls, direction: str, spelt: Spelt) -> Said:
-        text = f'["{direction}",[{spelt.values}],[{",".join(spelt.held)}]]'
-        return cls(spelt.held, text=text.encode(), spelt=spelt)
-
-
-_NOTHING: Final = Said(())
 _MOST_ROOM: Final = 256
 _put_say: Final = SAY_SLOT.pack_into
 _put_finish: Final = FINISH_SLOT.pack_into
@@ -673,27 +489,4 @@ _TAILS: Final = {BEGUN: BEGUN_TAIL, SAID: SAID_TAIL, FINISHED_FRAME: FINISHED_TA
 _UNKNOWN: Final = (0.0, 0)
 
 
-def verdict(outcome: str | None, error: BaseException | str | None) -> tuple[str, str | None]:
-    """Outcome and error text of an end as the script said it."""
-    text = describe(error) if isinstance(error, BaseException) else error
-    if outcome not in OUTCOMES:
-        outcome = FINISHED if text is None else ERRORED
-    return outcome, None if text is None else clean(str(text))[:_ERROR_LENGTH]
-
-
-def failed(error: BaseException | None) -> TypeGuard[BaseException]:
-    """Tell whether an exception that leaves a `with` means failure: a generator that is closed inside
-    it has not failed, and neither has a script that says `sys.exit(0)`."""
-    if isinstance(error, SystemExit):
-        return error.code not in (None, 0)
-    return error is not None and not isinstance(error, GeneratorExit)
-
-
-def describe(error: BaseException) -> str:
-    """`Type: message` of an exception, whatever its `__str__` does."""
-    try:
-        message = str(error)
-        text = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    except Exception:
-        text = type(error).__name__
-    return clean(text)[:_ERROR_LENGTH]
+Opener.steps = Step

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from headstream.capture import deferred
 from headstream.capture.budget import Meter
@@ -18,16 +18,13 @@ from headstream.capture.clock import OFFSET
 from headstream.capture.columns import KINDS
 from headstream.capture.errors import WARNINGS, swallow
 from headstream.capture.iteration import Iteration, plain
-from headstream.capture.step import ENDED, OPEN
+from headstream.capture.opening import ENDED, OPEN, THINNING, say_of_thinning
 from headstream.capture.wire import OUT
 
 if TYPE_CHECKING:
     from headstream.capture.loop import Loop
-    from headstream.capture.step import Opener
 
 T = TypeVar("T")
-BEGUN: Final = "capture_thinning"
-DONE: Final = "capture_thinned"
 
 
 class LeftOut(Iteration[T]):
@@ -116,12 +113,7 @@ def begun(loop: Loop[Any], meter: Meter) -> None:
     if not recorder.thins:
         recorder.thins = True
         facts = {"loop": loop.name, "every": meter.every, "share": round(meter.share, 6)}
-        told(loop.inside, BEGUN, {**facts, "budget": meter.budget})
-
-
-def told(inside: Opener, name: str, facts: Mapping[str, Any]) -> None:
-    """Say something of the thinning as an output of a step or run, under a name that no rank shares."""
-    inside.generated(**{f"{name}{'' if inside._parent() else inside.recorder.suffix}": dict(facts)})
+        say_of_thinning(loop.inside, THINNING, {**facts, "budget": meter.budget})
 
 
 def count(loop: Loop[Any], meter: Meter, turns: int, kept: int) -> None:

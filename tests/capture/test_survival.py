@@ -328,7 +328,7 @@ def test_our_own_failures_are_counted_and_never_raised(
         with run.task("t", used={"a": 1}) as step:
             step.used(b=1).generated(c=1)
             assert [turn.item for turn in step.loop("l", [1, 2])] == [1, 2]
-        monkeypatch.setattr("headstream.capture.step.clean", broken)
+        monkeypatch.setattr("headstream.capture.opening.clean", broken)
         with run.task("u") as step:
             step.generated(c=1)
         assert [turn.item for turn in step.loop("l", [1, 2])] == [1, 2]
