@@ -26,6 +26,9 @@ _FILE_HOST = re.compile(r"^file://[^/]*", re.IGNORECASE)
 _OBJECT_STORE = re.compile(r"^(?:s3|cos|gs)://", re.IGNORECASE)
 # Characters that RFC 3987 and N-Triples forbid inside <...>.
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# What nearly all names and paths look like: their encoding, or their canonical form, is themselves.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~-]*")
+_PLAIN_PATH = re.compile(r"/?[A-Za-z0-9_-][A-Za-z0-9._~-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._~-]*)*")
 _ILLEGAL_IN_IRI = re.compile(r"[\x00-\x20<>\"{}|^`\\]")
 
 
@@ -42,6 +45,8 @@ def enc(part: Segment) -> str:
 
 @lru_cache(maxsize=65536)
 def _enc_text(text: str) -> str:
+    if _PLAIN_NAME.fullmatch(text):
+        return text
     if text == "":
         return "~empty"
     if text == ".":
@@ -95,11 +100,13 @@ def value(
     *elements: Segment,
 ) -> str:
     """Identity of a value that is no reference: its occurrence (spec section 5.3)."""
-    base = (
-        f"val/{enc(workflow)}/{enc(execution)}/{_or_none(transformation)}/{_or_none(task)}"
-        f"/{direction}/{enc(attribute)}"
-    )
+    base = f"{values(workflow, execution, transformation, task)}{direction}/{enc(attribute)}"
     return "/".join([base, *(enc(element) for element in elements)])
+
+
+def values(workflow: str, execution: Segment, transformation: str | None, task: Segment | None) -> str:
+    """What the identities of all values of one step, or of a run itself, begin with."""
+    return f"val/{enc(workflow)}/{enc(execution)}/{_or_none(transformation)}/{_or_none(task)}/"
 
 
 def store(store_id: str) -> str:
@@ -117,6 +124,8 @@ def software(name: str, version: str) -> str:
 @lru_cache(maxsize=65536)
 def canonical_reference(text: str) -> str:
     """The text that stands for a reference in its IRI and in prov:value (spec section 5.2)."""
+    if _PLAIN_PATH.fullmatch(text):
+        return text
     text = unicodedata.normalize("NFC", text).strip()
     if _FILE_HOST.match(text):
         text = _FILE_HOST.sub("", text)
@@ -134,7 +143,9 @@ def canonical_reference(text: str) -> str:
 def reference(store_id: str | None, text: str, version: str | None = None) -> str:
     """Global identity of a reference: store and canonical text, plus the version if there is one."""
     canonical = canonical_reference(text)
-    if _SCHEME.match(canonical):
+    if _PLAIN_PATH.fullmatch(canonical):
+        path = canonical.removeprefix("/")
+    elif _SCHEME.match(canonical):
         path = enc(canonical)
     else:
         path = "/".join(enc(part) for part in canonical.removeprefix("/").split("/"))

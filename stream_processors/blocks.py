@@ -96,8 +96,7 @@ def plain_rows(
     after = ids.enc("0" + block.suffix)[1:]
     types = (*plan.types, CYCLE_ITERATION)
     index_slot = None if block.index_attribute is None else plan.slot(IN, block.index_attribute)
-    index_name = "" if block.index_attribute is None else ids.enc(block.index_attribute)
-    columns = [(ids.enc(column.name), plan.slot(OUT, column.name), column.values) for column in block.columns]
+    columns = [(plan.slot(OUT, column.name), column.values) for column in block.columns]
     for i, index in enumerate(block.index):
         task = f"{before}{block.ordinals[i]}{after}"
         step = "dte/" + task
@@ -115,7 +114,7 @@ def plain_rows(
         if parent is not None:
             facts.append((step, "provml:wasPartOf", ID, parent))
         if index_slot is not None:
-            iri = f"val/{task}/in/{index_name}"
+            iri = f"val/{task}/{index_slot.tail}"
             facts += (
                 (iri, TYPE, TERM, VALUE),
                 (iri, "provml:wasDerivedFromAttribute", ID, index_slot.iri),
@@ -124,8 +123,8 @@ def plain_rows(
             )
             if index_slot.value_class is not None:
                 facts.append((iri, TYPE, TERM, index_slot.value_class))
-        for name, slot, values in columns:
-            iri = f"val/{task}/out/{name}"
+        for slot, values in columns:
+            iri = f"val/{task}/{slot.tail}"
             kind, text = literal(values[i])
             facts += (
                 (iri, TYPE, TERM, VALUE),

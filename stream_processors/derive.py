@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from headstream.schemas.facts import ID, Fact
 from headstream.stream_processors.identify import Node
+from headstream.stream_processors.join import MODEL
 
-MODEL = "provml:ModelReferenceValue"
 EVALUATION = "provml:ModelEvaluation"
 MODEL_HYPER_PARAMETER = "provml:ModelHyperParameterValue"
 SETTING = "provml:LearningHyperParameterSetting"

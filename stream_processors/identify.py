@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 from headstream.schemas import identifiers as ids
 from headstream.schemas.events import IN, Context, Holding, StepRef
@@ -32,8 +33,7 @@ TYPE = "rdf:type"
 VALUE = "provml:AttributeValue"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class Node(NamedTuple):
     """A captured value with its identifier: what derived edges are made of."""
 
     iri: str
@@ -51,9 +51,8 @@ class Occurrence:
     task: str | None
     iri: str
     plan: StepPlan
-
-    def value(self, direction: str, attribute: str) -> str:
-        return ids.value(self.workflow, self.execution, self.transformation, self.task, direction, attribute)
+    # What the IRIs of all its values begin with; the tail of a slot comes behind it.
+    values: str
 
 
 def occurrence(plan: Plan, workflow: str, execution: str, step: StepRef | None) -> Occurrence:
@@ -66,6 +65,7 @@ def occurrence(plan: Plan, workflow: str, execution: str, step: StepRef | None) 
             task=None,
             iri=ids.run(workflow, execution),
             plan=plan.step(None),
+            values=ids.values(workflow, execution, None, None),
         )
     return Occurrence(
         workflow=workflow,
@@ -74,6 +74,7 @@ def occurrence(plan: Plan, workflow: str, execution: str, step: StepRef | None) 
         task=step.task,
         iri=ids.step(workflow, execution, step.transformation, step.task),
         plan=plan.step(step.transformation),
+        values=ids.values(workflow, execution, step.transformation, step.task),
     )
 
 
@@ -98,6 +99,11 @@ def double(number: float) -> str:
 
 def literal(value: Value) -> tuple[str, str]:
     """Kind and lexical form of a value (spec section 5.4)."""
+    exact = type(value)
+    if exact is float:
+        return DOUBLE, double(value)  # type: ignore[arg-type]
+    if exact is str:
+        return STRING, value  # type: ignore[return-value]
     match value:
         case bool():
             return BOOLEAN, "true" if value else "false"
@@ -164,11 +170,11 @@ def held(holding: Holding, place: Occurrence, direction: str) -> Iterator[Node]:
     reference = holding.reference
     if reference is None:
         if slot is not None:
-            yield Node(iri=place.value(direction, slot.name), slot=slot, is_reference=False)
+            yield Node(place.values + slot.tail, slot, False)
         return
-    yield Node(iri=reference_iri(reference, slot), slot=slot, is_reference=True)
+    yield Node(reference_iri(reference, slot), slot, True)
     if reference.version is not None and direction != IN:
-        yield Node(iri=_unversioned(reference, slot), slot=slot, is_reference=True)
+        yield Node(_unversioned(reference, slot), slot, True)
 
 
 def _unversioned(reference: Reference, slot: Slot | None) -> str:
@@ -193,9 +199,9 @@ class Values:
             for iri in self._reference(value, slot):
                 self._fill(iri, slot, given)
             return
-        iri = self._place.value(self._direction, given.name)
+        iri = self._place.values + slot.tail
         self.facts.append((iri, TYPE, TERM, VALUE))
-        self.nodes.append(Node(iri=iri, slot=slot, is_reference=False))
+        self.nodes.append(Node(iri, slot, False))
         self._fill(iri, slot, given)
         self._link(iri)
         self._content(iri, value, (given.name,))
@@ -264,7 +270,7 @@ class Values:
                 self.facts.append((node, "provml:refersToResource", IRI, ids.external(reference.text)))
             if store is not None:
                 self.facts.append((node, "provml:wasInStore", ID, ids.store(store)))
-            self.nodes.append(Node(iri=node, slot=slot, is_reference=True))
+            self.nodes.append(Node(node, slot, True))
             self._link(node)
         if reference.checksum is not None:
             self.facts.append((iri, "provml:checksum", STRING, reference.checksum))

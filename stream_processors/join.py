@@ -15,10 +15,14 @@ from headstream.schemas import vocabulary
 from headstream.schemas.definition import Attribute, Definition, Transformation
 from headstream.schemas.values import DATA, KNOWLEDGE_GRAPH
 
+MODEL = "provml:ModelReferenceValue"
 LEARNING_PROCESS = "provml:LearningProcessExecution"
 CYCLE_ITERATION = "provml:CycleIteration"
 # Runs of one workflow share a version for long, so a few hundred plans cover a busy worker.
 _REMEMBERED = 512
+# Steps and slots that a plan keeps although its definition has none: enough for a script, and a
+# bound for one that makes up names.
+_UNDECLARED = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +32,16 @@ class Slot:
     name: str
     direction: str
     iri: str
+    # What follows the step in the IRI of a value in this slot.
+    tail: str
     declared: bool
     value_class: str | None = None
     is_range: bool = False
     reference_kind: Literal["data", "kg"] | None = None
     store: str | None = None
     describes: tuple[str, str] | None = None
+    # Whether an edge can be derived from a value just because it is in this slot.
+    derives: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,27 +68,31 @@ class StepPlan:
         found = self._slots.get((direction, name))
         if found is None:
             found = self._make(direction, name)
-            if found.declared:
+            if found.declared or len(self._slots) < _UNDECLARED:
                 self._slots[direction, name] = found
         return found
 
     def _make(self, direction: str, name: str) -> Slot:
         iri = ids.attribute(self.workflow, self.name, direction, name)
+        tail = f"{direction}/{ids.enc(name)}"
         attribute = self.transformation.attribute(direction, name) if self.transformation else None
         if attribute is None:
-            return Slot(name=name, direction=direction, iri=iri, declared=False)
+            return Slot(name=name, direction=direction, iri=iri, tail=tail, declared=False)
         assert self.transformation is not None
         described = self.transformation.described(direction, attribute)
+        semantic = value_class(direction, attribute)
         return Slot(
             name=name,
             direction=direction,
             iri=iri,
+            tail=tail,
             declared=True,
-            value_class=value_class(direction, attribute),
+            value_class=semantic,
             is_range=attribute.dtype == "range",
             reference_kind=_reference_kind(attribute),
             store=attribute.store,
             describes=None if described is None else (described[0], described[1].name),
+            derives=described is not None or semantic == MODEL,
         )
 
 
@@ -104,7 +116,7 @@ class Plan:
         found = self._steps.get(name)
         if found is None:
             found = self._make(name)
-            if found.declared:
+            if found.declared or len(self._steps) < _UNDECLARED:
                 self._steps[name] = found
         return found
 

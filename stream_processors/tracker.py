@@ -78,7 +78,7 @@ def track(bag: Bag, definition: Definition | None, origin: Origin) -> Tracked:
     rejected: list[Rejected] = []
     for index, event in enumerate(bag.events):
         try:
-            units = list(tracking.units(event))
+            units = tracking.units(event)
         except SchemaError as error:
             rejected.append(
                 Rejected(
@@ -136,21 +136,24 @@ class _Tracking:
         self._bag = bag
         self._plan = plan
         self._run = ids.run(bag.workflow, bag.execution)
+        self._places: dict[StepRef | None, Occurrence] = {}
+        # By identity, so each is kept here: another one must not get its identity.
+        self._quiet: dict[tuple[int, str | None], tuple[Scope, bool]] = {}
+        self._planned: set[tuple[str, bool]] = set()
         self.shared: list[Fact] = []
 
-    def units(self, event: Event) -> Iterator[Unit]:
+    def units(self, event: Event) -> list[Unit]:
         """Facts of an event, in units that stand or fall together, each with its event time."""
-        if isinstance(event, IterationBlock):
-            yield from self._block(event)
-            return
-        time = event_time(event) or 0
         match event:
-            case RunStarted() | RunEnded():
-                yield self._run_facts(event), time
             case StepStarted() | StepEnded():
-                yield self._step_facts(event), time
+                facts = self._step_facts(event)
             case ValuesAdded():
-                yield self._added_facts(event), time
+                facts = self._added_facts(event)
+            case IterationBlock():
+                return list(self._block(event))
+            case RunStarted() | RunEnded():
+                facts = self._run_facts(event)
+        return [(facts, event_time(event) or 0)]
 
     def _block(self, block: IterationBlock) -> Iterator[Unit]:
         plan = self._plan.step(block.transformation)
@@ -169,7 +172,11 @@ class _Tracking:
             yield self._step_facts(row), event_time(row) or 0
 
     def _place(self, step: StepRef | None) -> Occurrence:
-        return occurrence(self._plan, self._bag.workflow, self._bag.execution, step)
+        found = self._places.get(step)
+        if found is None:
+            found = occurrence(self._plan, self._bag.workflow, self._bag.execution, step)
+            self._places[step] = found
+        return found
 
     def _run_facts(self, event: RunStarted | RunEnded) -> list[Fact]:
         run = self._run
@@ -200,8 +207,10 @@ class _Tracking:
         facts: list[Fact] = [(step, TYPE, TERM, name) for name in plan.types]
         if event.cycle or plan.cycle:
             facts.append((step, TYPE, TERM, CYCLE_ITERATION))
-        facts.append((step, "provml:wasDerivedFromDataTransformation", ID, plan.iri))
-        facts.append((step, "provml:wasMemberOfWorkflowExecution", ID, self._run))
+        facts += (
+            (step, "provml:wasDerivedFromDataTransformation", ID, plan.iri),
+            (step, "provml:wasMemberOfWorkflowExecution", ID, self._run),
+        )
         if event.parent is not None:
             facts.append((step, "provml:wasPartOf", ID, self._place(event.parent).iri))
         if event.iteration is not None:
@@ -210,7 +219,8 @@ class _Tracking:
             facts.append((step, "provml:registeredAt", DATE_TIME, instant(event.registered)))
         if event.started is not None:
             facts.append((step, "prov:startedAtTime", DATE_TIME, instant(event.started)))
-        self._person(step, event.person, facts)
+        if event.person is not None:
+            self._person(step, event.person, facts)
         if event.context is not None:
             facts.extend(context_facts(step, event.context))
         ended = isinstance(event, StepEnded)
@@ -237,13 +247,38 @@ class _Tracking:
     ) -> None:
         """Add the facts of the values, and every edge that they and the scope justify."""
         nodes = self._values(place, direction, values, facts)
-        if not nodes and scope is NO_SCOPE:
+        if self._justifies_nothing(scope, place.plan) and not any(
+            (node.is_reference and direction == OUT) or (node.slot is not None and node.slot.derives)
+            for node in nodes
+        ):
             return
         used = [node for holding in scope.used for node in held(holding, place, IN)]
         generated = [node for holding in scope.generated for node in held(holding, place, OUT)]
         (used if direction == IN else generated).extend(nodes)
         enclosing = [node for outer in scope.enclosing for node in self._enclosing(outer)]
         facts.extend(derive(Holdings(used=used, generated=generated, enclosing=enclosing, ended=ended)))
+
+    def _justifies_nothing(self, scope: Scope, plan: StepPlan) -> bool:
+        """Whether all that a scope holds is enough for no edge, as long as the values are not either.
+
+        See derive.py: an edge needs a generated reference, a model, or a value that describes another.
+        """
+        if scope is NO_SCOPE:
+            return True
+        key = (id(scope), plan.name)
+        found = self._quiet.get(key)
+        if found is None:
+            slots = [
+                plan.slot(direction, holding.attribute)
+                for direction, holdings in ((IN, scope.used), (OUT, scope.generated))
+                for holding in holdings
+                if holding.attribute is not None
+            ]
+            quiet = not any(slot.derives for slot in slots) and not any(
+                holding.reference is not None for holding in scope.generated
+            )
+            found = self._quiet[key] = scope, quiet
+        return found[1]
 
     def _enclosing(self, outer: Enclosing) -> Iterator[Node]:
         place = self._place(outer.step)
@@ -253,6 +288,8 @@ class _Tracking:
     def _values(
         self, place: Occurrence, direction: str, values: tuple[AttributeValue, ...], facts: list[Fact]
     ) -> list[Node]:
+        if not values:
+            return []
         named = Values(place, direction)
         for value in values:
             named.add(value)
@@ -275,8 +312,9 @@ class _Tracking:
             self.shared.append((self._plan.iri, "provml:name", STRING, self._plan.workflow))
 
     def _plan_step(self, plan: StepPlan, *, cycle: bool) -> None:
-        if plan.declared or plan.name is None:
+        if plan.declared or plan.name is None or (plan.iri, cycle) in self._planned:
             return
+        self._planned.add((plan.iri, cycle))
         self._plan_workflow()
         self.shared.append((self._plan.iri, "prov:hadMember", ID, plan.iri))
         self.shared.append((plan.iri, TYPE, TERM, "provml:DataTransformation"))
@@ -286,8 +324,9 @@ class _Tracking:
 
     def _plan_slot(self, plan: StepPlan, direction: str, name: str) -> None:
         slot = plan.slot(direction, name)
-        if slot.declared:
+        if slot.declared or (slot.iri, False) in self._planned:
             return
+        self._planned.add((slot.iri, False))
         predicate = "provml:hasInputAttribute" if direction == IN else "provml:hasOutputAttribute"
         self.shared.append((slot.iri, TYPE, TERM, "provml:Attribute"))
         self.shared.append((slot.iri, "provml:name", STRING, name))
