@@ -81,11 +81,18 @@ class _Reader:
         )
 
     def _event(self) -> Event:
-        readers = (self._run_started, self._run_ended, self._step_started, self._step_ended, self._added)
-        kind = self._long()
-        if not 0 <= kind < len(readers):
-            raise Unread
-        return readers[kind]()
+        match self._long():
+            case 2:
+                return self._step_started()
+            case 3:
+                return self._step_ended()
+            case 4:
+                return self._added()
+            case 0:
+                return self._run_started()
+            case 1:
+                return self._run_ended()
+        raise Unread
 
     def _run_started(self) -> RunStarted:
         return RunStarted(
@@ -197,17 +204,20 @@ class _Reader:
         )
 
     def _attribute_value(self) -> AttributeValue:
-        return AttributeValue(self._text(), self._value(), self._maybe_text(), self._maybe_text())
+        name, value = self._text(), self._value()
+        if self._data.startswith(b"\0\0", self._at):  # Neither metadata nor a note, as nearly always.
+            self._at += 2
+            return AttributeValue(name, value)
+        return AttributeValue(name, value, self._maybe_text(), self._maybe_text())
 
     def _value(self) -> Value:
-        kind = self._long()
-        if kind == 2:
-            return self._double()
-        if kind == 1:
-            return self._long()
-        if kind == 3:
-            return self._text()
-        match kind:
+        match self._long():
+            case 2:
+                return self._double()
+            case 1:
+                return self._long()
+            case 3:
+                return self._text()
             case 0:
                 return self._flag()
             case 4:
@@ -255,8 +265,7 @@ class _Reader:
                 self._long()
             if count > len(self._data):
                 raise Unread
-            for _ in range(count):
-                items.append(read())
+            items += [read() for _ in range(count)]
         return tuple(items)
 
     # Primitives.
@@ -290,6 +299,9 @@ class _Reader:
         return (number >> 1) ^ -(number & 1)
 
     def _maybe_long(self) -> int | None:
+        if self._data[self._at] == 0:
+            self._at += 1
+            return None
         return self._long() if self._index() else None
 
     def _double(self) -> float:
@@ -298,12 +310,20 @@ class _Reader:
         return found
 
     def _text(self) -> str:
-        length = self._long()
-        begin = self._at
+        data, at = self._data, self._at
+        byte = data[at]
+        if byte & 0x81:  # More than 63 bytes, or nonsense.
+            length = self._long()
+            if length < 0:
+                raise Unread
+            begin = self._at
+        else:
+            length, begin = byte >> 1, at + 1
         self._at = end = begin + length
-        if length < 0:
-            raise Unread
-        return self._data[begin:end].decode()
+        return data[begin:end].decode()
 
     def _maybe_text(self) -> str | None:
+        if self._data[self._at] == 0:
+            self._at += 1
+            return None
         return self._text() if self._index() else None

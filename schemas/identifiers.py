@@ -104,6 +104,14 @@ def value(
     return "/".join([base, *(enc(element) for element in elements)])
 
 
+def step_and_values(
+    workflow: str, execution: Segment, transformation: str, task: Segment
+) -> tuple[str, str]:
+    """What `step` and `values` say of one step."""
+    place = f"{enc(workflow)}/{enc(execution)}/{enc(transformation)}/{enc(task)}"
+    return "dte/" + place, f"val/{place}/"
+
+
 def values(workflow: str, execution: Segment, transformation: str | None, task: Segment | None) -> str:
     """What the identities of all values of one step, or of a run itself, begin with."""
     return f"val/{enc(workflow)}/{enc(execution)}/{_or_none(transformation)}/{_or_none(task)}/"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
@@ -41,8 +40,7 @@ class Node(NamedTuple):
     is_reference: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Occurrence:
+class Occurrence(NamedTuple):
     """Where values occur: a step of a run, or a run as a whole (`task` None)."""
 
     workflow: str
@@ -67,14 +65,9 @@ def occurrence(plan: Plan, workflow: str, execution: str, step: StepRef | None) 
             plan=plan.step(None),
             values=ids.values(workflow, execution, None, None),
         )
+    iri, values = ids.step_and_values(workflow, execution, step.transformation, step.task)
     return Occurrence(
-        workflow=workflow,
-        execution=execution,
-        transformation=step.transformation,
-        task=step.task,
-        iri=ids.step(workflow, execution, step.transformation, step.task),
-        plan=plan.step(step.transformation),
-        values=ids.values(workflow, execution, step.transformation, step.task),
+        workflow, execution, step.transformation, step.task, iri, plan.step(step.transformation), values
     )
 
 
@@ -193,17 +186,22 @@ class Values:
 
     def add(self, given: AttributeValue) -> None:
         """Identify one value; InvalidIdentifier if it refers to a resource that is no IRI."""
-        slot = self._place.plan.slot(self._direction, given.name)
-        value = as_declared(given.value, slot)
+        place, direction = self._place, self._direction
+        slot = place.plan.slot(direction, given.name)
+        value = given.value if slot.reference_kind is None else as_declared(given.value, slot)
         if isinstance(value, Reference):
             for iri in self._reference(value, slot):
                 self._fill(iri, slot, given)
             return
-        iri = self._place.values + slot.tail
-        self.facts.append((iri, TYPE, TERM, VALUE))
+        iri = place.values + slot.tail
         self.nodes.append(Node(iri, slot, False))
+        self.facts += (
+            (iri, TYPE, TERM, VALUE),
+            (place.iri, "prov:used", ID, iri)
+            if direction == IN
+            else (iri, "prov:wasGeneratedBy", ID, place.iri),
+        )
         self._fill(iri, slot, given)
-        self._link(iri)
         self._content(iri, value, (given.name,))
         if slot.is_range:
             self.facts.extend(_range(iri, value))
@@ -224,6 +222,8 @@ class Values:
     def _content(self, iri: str, value: Value, path: tuple[ids.Segment, ...]) -> None:
         kind, text = literal(value)
         self.facts.append((iri, "prov:value", kind, text))
+        if kind != JSON:
+            return
         if isinstance(value, ListValue):
             self.facts.append((iri, TYPE, TERM, "provml:ComplexAttributeValue"))
             for position, item in enumerate(value.items):

@@ -136,7 +136,7 @@ class _Tracking:
         self._bag = bag
         self._plan = plan
         self._run = ids.run(bag.workflow, bag.execution)
-        self._places: dict[StepRef | None, Occurrence] = {}
+        self._places: dict[tuple[str, str] | None, Occurrence] = {}
         # By identity, so each is kept here: another one must not get its identity.
         self._quiet: dict[tuple[int, str | None], tuple[Scope, bool]] = {}
         self._planned: set[tuple[str, bool]] = set()
@@ -172,10 +172,11 @@ class _Tracking:
             yield self._step_facts(row), event_time(row) or 0
 
     def _place(self, step: StepRef | None) -> Occurrence:
-        found = self._places.get(step)
+        key = None if step is None else (step.transformation, step.task)
+        found = self._places.get(key)
         if found is None:
             found = occurrence(self._plan, self._bag.workflow, self._bag.execution, step)
-            self._places[step] = found
+            self._places[key] = found
         return found
 
     def _run_facts(self, event: RunStarted | RunEnded) -> list[Fact]:
