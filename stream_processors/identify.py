@@ -191,23 +191,23 @@ class Values:
         value = given.value if slot.reference_kind is None else as_declared(given.value, slot)
         if isinstance(value, Reference):
             for iri in self._reference(value, slot):
-                self._fill(iri, slot, given)
+                self.facts.append((iri, "provml:wasDerivedFromAttribute", ID, slot.iri))
+                self._describe(iri, slot, given)
             return
         iri = place.values + slot.tail
         self.nodes.append(Node(iri, slot, False))
         self.facts += (
             (iri, TYPE, TERM, VALUE),
-            (place.iri, "prov:used", ID, iri)
-            if direction == IN
-            else (iri, "prov:wasGeneratedBy", ID, place.iri),
+            (iri, "provml:wasDerivedFromAttribute", ID, slot.iri),
         )
-        self._fill(iri, slot, given)
+        if slot.value_class is not None or given.metadata is not None:
+            self._describe(iri, slot, given)
+        self._link(iri)
         self._content(iri, value, (given.name,))
         if slot.is_range:
             self.facts.extend(_range(iri, value))
 
-    def _fill(self, iri: str, slot: Slot, given: AttributeValue) -> None:
-        self.facts.append((iri, "provml:wasDerivedFromAttribute", ID, slot.iri))
+    def _describe(self, iri: str, slot: Slot, given: AttributeValue) -> None:
         if slot.value_class is not None:
             self.facts.append((iri, TYPE, TERM, slot.value_class))
         if given.metadata is not None:
