@@ -19,7 +19,7 @@ app = faust.App(
     datadir=tempfile.mkdtemp(prefix="headstream-load-"),
     web_enabled=False,
     producer_acks=-1,
-    producer_compression_type="lz4",
+    producer_compression_type="zstd",
     producer_max_batch_size=256 * 1024,
     stream_wait_empty=False,
     broker_commit_interval=1.0,

@@ -21,7 +21,7 @@ def main() -> None:
     group = {"group.id": f"{topics.prefix}.tracker", "enable.auto.commit": False}
     consumer = Consumer({**broker, **group, "auto.offset.reset": "earliest"})
     producer = Producer(
-        {**broker, "partitioner": PARTITIONER, "acks": "all", "compression.type": "lz4", "linger.ms": 5}
+        {**broker, "partitioner": PARTITIONER, "acks": "all", "compression.type": "zstd", "linger.ms": 5}
     )
     consumer.subscribe([topics.events])
     while True:
