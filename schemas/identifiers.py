@@ -104,9 +104,7 @@ def value(
     return "/".join([base, *(enc(element) for element in elements)])
 
 
-def step_and_values(
-    workflow: str, execution: Segment, transformation: str, task: Segment
-) -> tuple[str, str]:
+def step_and_values(workflow: str, execution: Segment, transformation: str, task: Segment) -> tuple[str, str]:
     """What `step` and `values` say of one step."""
     place = f"{enc(workflow)}/{enc(execution)}/{enc(transformation)}/{enc(task)}"
     return "dte/" + place, f"val/{place}/"

@@ -28,7 +28,7 @@ from headstream.stream_processors.settings import Settings
 
 EVENTS: Final = 2 * TURNS
 PARTITIONS: Final = 2
-SECONDS: Final = 240.0
+SECONDS: Final = 90.0
 _PAUSE: Final = 0.02
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _numbers = count()
@@ -151,7 +151,9 @@ def _await(met: Callable[[], bool], processes: list[subprocess.Popen[bytes]], ot
 def _shared(admin: AdminClient, settings: Settings, workers: int) -> bool:
     """Whether every worker has its share of the partitions."""
     try:
-        group = admin.describe_consumer_groups([settings.group], request_timeout=10)[settings.group].result(10)
+        group = admin.describe_consumer_groups([settings.group], request_timeout=10)[settings.group].result(
+            10
+        )
     except KafkaException:  # Nobody has joined yet.
         return False
     shares = [

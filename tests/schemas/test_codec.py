@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from dataclasses import replace
 from importlib.resources import files
 from io import BytesIO
+from typing import Any
 
 import pytest
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstream.schemas import registry
+from headstream.schemas import bags, registry
 from headstream.schemas.codec import (
     decode_bag,
     decode_dead_letter,
@@ -223,3 +225,47 @@ def test_identified_columns_that_disagree_are_refused() -> None:
     schemaless_writer(out, registry.current("identified").parsed, record)
     with pytest.raises(MalformedMessage, match="agree in length"):
         decode_identified(b"\xc3\x01" + registry.current("identified").fingerprint + out.getvalue())
+
+
+def test_the_quick_reader_is_that_of_the_schema_which_is_written() -> None:
+    assert registry.current("bag").fingerprint == bags.FINGERPRINT
+
+
+@given(st.lists(events.filter(lambda event: not isinstance(event, IterationBlock)), max_size=4).map(tuple))
+def test_both_readers_say_the_same_of_a_whole_bag(given: tuple[Event, ...]) -> None:
+    data = encode_bag(Bag(workflow="w", execution="e", events=given))
+    with suppress(bags.Unread):  # A number of more than 62 bits is left to fastavro.
+        assert bags.read_bag(data, 10) == by_fastavro(data)
+
+
+@given(st.integers(10, len(BAG) - 1), st.integers(0, 255))
+def test_both_readers_say_the_same_of_broken_bytes(at: int, byte: int) -> None:
+    data = BAG[:at] + bytes([byte]) + BAG[at + 1 :]
+    with suppress(bags.Unread):
+        assert bags.read_bag(data, 10) == by_fastavro(data)
+
+
+def by_fastavro(data: bytes) -> Bag:
+    stream = BytesIO(data)
+    stream.seek(10)
+    record = schemaless_reader(stream, registry.current("bag").parsed, None, return_record_name=True)
+    assert stream.tell() == len(data)
+    said = [event_from_record(name, body) for name, body in record.pop("events")]
+    return Bag(**record, events=tuple(said))
+
+
+@given(st.lists(st.tuples(*[text | st.text("xé", min_size=200, max_size=600)] * 4), max_size=8), longs)
+def test_facts_are_written_as_fastavro_writes_them(facts: list[Any], when: int) -> None:
+    identified = replace(FACTS, facts=tuple(facts), counts=(len(facts),), event_times=(when,))
+    names = ("subjects", "predicates", "kinds", "objects")
+    columns = {name: [fact[i] for fact in facts] for i, name in enumerate(names)}
+    out = BytesIO()
+    schemaless_writer(
+        out,
+        registry.current("identified").parsed,
+        {
+            "workflow": "w", "execution": "e", "origin": {"topic": "t", "partition": 0, "offset": 9},
+            "counts": [len(facts)], "event_times": [when], **columns,
+        },
+    )  # fmt: skip
+    assert encode_identified(identified)[10:] == out.getvalue()
