@@ -31,7 +31,7 @@ from headstream.schemas.events import (
 from headstream.schemas.values import AttributeValue, DictValue, Instant, Json, ListValue, Reference, Value
 
 # CRC-64-AVRO of the bag.avsc that the methods below follow, field by field.
-FINGERPRINT: Final = bytes.fromhex("e2b0bd1db040ca60")
+FINGERPRINT: Final = bytes.fromhex("287f5a80612dc523")
 
 _DOUBLE: Final = struct.Struct("<d").unpack_from
 _FLAGS: Final = (False, True)
@@ -201,6 +201,8 @@ class _Reader:
             kind=_REFERENCE_KINDS[self._index()],
             version=self._maybe_text(),
             checksum=self._maybe_text(),
+            size_bytes=self._maybe_long(),
+            modified=self._maybe_long(),
         )
 
     def _attribute_value(self) -> AttributeValue:

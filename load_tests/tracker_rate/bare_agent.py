@@ -1,4 +1,4 @@
-"""The least that a Faust agent can do: decode a bag and send its bytes on, acknowledged as the tracker does."""
+"""The least that a Faust agent can do: decode a bag and send its bytes on, acknowledged like the tracker."""
 
 from __future__ import annotations
 
