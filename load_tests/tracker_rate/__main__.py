@@ -9,7 +9,7 @@ ValuesAdded or StepEnded; in a block a row counts as two, a start and an end (se
 
 All contenders work off the same bags, in turns. What counts is events a CPU second of the workers:
 it is what one core gives, and others may load the machine. The best round of each is shown; the
-start of a worker and its first tenth are not measured.
+start of a worker is not measured.
 """
 
 from __future__ import annotations
