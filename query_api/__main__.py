@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
 import uvicorn
+from prometheus_client import CollectorRegistry
 
 from headstream.query_api.app import create_app
 from headstream.query_api.endpoint import SparqlEndpoint
@@ -14,6 +16,7 @@ from headstream.query_api.settings import Settings
 from headstream.query_api.store import OxigraphStore, QueryStore
 from headstream.schemas.configuration import configured
 from headstream.schemas.errors import SettingsUnusable
+from headstream.schemas.logs import configure
 
 
 def open_store(settings: Settings) -> QueryStore:
@@ -38,22 +41,30 @@ def serve(settings: Settings) -> None:
         store.close()
 
 
-def listen(settings: Settings, store: QueryStore) -> None:
-    """Serve a store that somebody else opened, until SIGTERM or Ctrl-C."""
+def listen(
+    settings: Settings,
+    store: QueryStore,
+    *,
+    also: Sequence[CollectorRegistry] = (),
+    grace_seconds: int = 8,
+) -> None:
+    """Serve a store that somebody else opened, until SIGTERM or Ctrl-C and a grace after it at most."""
     uvicorn.run(
-        create_app(settings, store),
+        create_app(settings, store, also),
         host=settings.host,
         port=settings.port,
-        log_level="info",
+        log_config=None,  # It writes as the rest of us does (schemas/logs.py).
         server_header=False,
-        timeout_graceful_shutdown=8,
+        timeout_graceful_shutdown=grace_seconds,
     )
 
 
 def main() -> int:
     """Read the settings and serve; a message and status 2 for settings that cannot be used."""
     try:
-        serve(Settings.from_env(configured(os.environ)))
+        environ = configured(os.environ)
+        configure(environ)
+        serve(Settings.from_env(environ))
     except (QueryApiError, SettingsUnusable) as error:
         print(f"headstream api: {error}", file=sys.stderr)
         return 2

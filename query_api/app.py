@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 
 from headstream.query_api.auth import Gate
@@ -28,13 +30,14 @@ DESCRIPTION = """Questions about the provenance of machine-learning workflows, a
 The questions of the catalogue take typed parameters; raw SPARQL may read. Errors are problem documents."""
 
 
-def create_app(settings: Settings, store: QueryStore) -> FastAPI:
+def create_app(settings: Settings, store: QueryStore, also: Sequence[CollectorRegistry] = ()) -> FastAPI:
     """Make an app over a store that somebody else opened and will close.
 
+    Its metrics show `also` what others count in the same process.
     Raises ConfigurationError for settings that would serve strangers without a token.
     """
     settings.check_exposure()
-    metrics = Metrics()
+    metrics = Metrics(also)
     context = Context(
         settings=settings,
         store=store,

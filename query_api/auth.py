@@ -13,7 +13,7 @@ from headstream.query_api.problems import problem
 from headstream.query_api.settings import Settings, is_loopback
 
 # Probes of a cluster carry no token; the description of the API holds no data.
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
+OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/docs", "/openapi.json"})
 
 Headers = Iterable[tuple[bytes, bytes]]
 

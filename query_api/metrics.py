@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 _BUCKETS = (0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60)
@@ -10,8 +12,9 @@ _BUCKETS = (0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60)
 class Metrics:
     """The metrics of one app."""
 
-    def __init__(self) -> None:
+    def __init__(self, also: Sequence[CollectorRegistry] = ()) -> None:
         self.registry = CollectorRegistry()
+        self._also = tuple(also)
         self.requests = Counter(
             "headstream_api_requests",
             "HTTP requests by route and status",
@@ -42,5 +45,5 @@ class Metrics:
         )
 
     def text(self) -> bytes:
-        """The Prometheus text format."""
-        return generate_latest(self.registry)
+        """The Prometheus text format, with what else this process counts."""
+        return b"".join(generate_latest(registry) for registry in (self.registry, *self._also))

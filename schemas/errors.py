@@ -47,7 +47,8 @@ class InvalidDefinition(SchemaError):
 
 
 class SettingsUnusable(SchemaError):
-    """A settings file cannot be used; the message names the file and the key, and never a value."""
+    """A settings file cannot be used, or what every service reads; the message names the file and the key,
+    or the variable, and never a value that may be secret."""
 
 
 class InvalidIdentifier(SchemaError):

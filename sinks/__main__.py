@@ -15,11 +15,13 @@ from types import FrameType
 from headstream.schemas.configuration import configured
 from headstream.schemas.confluent import use
 from headstream.schemas.errors import RegistryUnusable, SettingsUnusable
+from headstream.schemas.exposition import serve
+from headstream.schemas.logs import configure
 from headstream.sinks.consumer import KafkaSource
 from headstream.sinks.dead_letters import KafkaDeadLetters
 from headstream.sinks.errors import ConfigurationError, SinkError
 from headstream.sinks.freshness import FreshnessLog
-from headstream.sinks.metrics import Metrics, serve
+from headstream.sinks.metrics import Metrics
 from headstream.sinks.run import Sink
 from headstream.sinks.settings import Settings
 from headstream.sinks.stores import open_store
@@ -29,11 +31,11 @@ log = logging.getLogger("headstream.sinks")
 
 def main(environ: Mapping[str, str]) -> int:
     """Run a worker with the settings of the environment; 0 after a clean end."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(FactsFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    for chatty in ("httpx", "httpcore"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    try:
+        configure(configured(environ))
+    except SettingsUnusable as error:
+        print(f"headstream sink: {error}", file=sys.stderr)
+        return 1
     stop = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -90,7 +92,7 @@ def work(settings: Settings, stop: threading.Event, metrics: Metrics | None = No
     source.has_joined = partial(_ready, settings.ready_file)
     if settings.metrics_port is not None:
         unready = partial(_unready, source, sink, stop)
-        serve(metrics, settings.metrics_host, settings.metrics_port, unready)
+        serve(metrics.registry, settings.metrics_host, settings.metrics_port, unready)
     log.info("starting", extra={"topic": settings.topics.identified, "group": settings.group})
     try:
         sink.run()
@@ -114,16 +116,6 @@ def _ready(file: Path | None) -> None:
     log.info("ready")
     if file is not None:
         file.write_text(f"{os.getpid()}\n", encoding="ascii")
-
-
-class FactsFormatter(logging.Formatter):
-    """Writes what a log line was given as `extra` after its message, as name=value."""
-
-    _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-
-    def format(self, record: logging.LogRecord) -> str:
-        facts = " ".join(f"{name}={value}" for name, value in vars(record).items() if name not in self._OWN)
-        return f"{super().format(record)} {facts}" if facts else super().format(record)
 
 
 if __name__ == "__main__":

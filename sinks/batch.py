@@ -35,6 +35,7 @@ class Entry:
     ntriples: bytes
     first: int = 0
     attempt: int = 1
+    at: float | None = None  # When the message was handed to Kafka, in seconds since the epoch.
 
     @property
     def events(self) -> int:
@@ -69,6 +70,15 @@ class Group:
     @property
     def events(self) -> int:
         return sum(entry.events for entry in self.entries)
+
+    @property
+    def runs(self) -> frozenset[tuple[str, str]]:
+        """Workflow and execution of each run in it."""
+        return frozenset(
+            (entry.identified.workflow, entry.identified.execution)
+            for entry in self.entries
+            if entry.identified.execution
+        )
 
     @property
     def triples(self) -> int:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from headstream.schemas.dead_letters import attempts
@@ -22,6 +24,14 @@ _AT_ONCE: Final = 100  # Messages of one poll: bags of 50 events are 100,000 tri
 
 # Called with the partitions that are taken away; True: another worker may have them already.
 Revoked = Callable[[frozenset[Partition], bool], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lag:
+    """Messages of a partition that are not committed, and when the oldest was written, if that is known."""
+
+    messages: int
+    oldest: float | None = None
 
 
 class Source(Protocol):
@@ -39,8 +49,8 @@ class Source(Protocol):
     def resume(self) -> None:
         """Take up after `pause`; nothing was missed."""
 
-    def lag(self) -> Mapping[int, int]:
-        """Return how many messages of each partition are not committed, as far as known; never asks."""
+    def lag(self) -> Mapping[int, Lag]:
+        """Return what of each partition is not committed, as far as known; never asks."""
 
     def close(self, seconds: float) -> None:
         """Wait for commits that are under way, and leave the group."""
@@ -67,6 +77,8 @@ class KafkaSource:
         self._paused: set[Partition] = set()
         self._done: dict[Partition, int] = {}
         self._lag: dict[int, int] = {}
+        # Offset and time of what was read and is not committed, in order.
+        self._open: dict[Partition, deque[tuple[int, float]]] = defaultdict(deque)
         self._topic = topic
         self._waiting = 0
         self._commit_failed = commit_failed
@@ -102,7 +114,12 @@ class KafkaSource:
         if first is None:
             return ()
         rest = self._consumer.consume(_AT_ONCE - 1, 0)
-        return [message for raw in (first, *rest) if (message := _message(raw)) is not None]
+        found = [message for raw in (first, *rest) if (message := _message(raw)) is not None]
+        for message in found:
+            if message.at is not None:
+                place = (message.origin.topic, message.origin.partition)
+                self._open[place].append((message.origin.offset, message.at))
+        return found
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Send a commit without waiting; one that fails goes with the next, and a repeat is harmless."""
@@ -128,9 +145,13 @@ class KafkaSource:
             self._consumer.resume([TopicPartition(*place) for place in self._paused & self.assigned])
             self._paused.clear()
 
-    def lag(self) -> Mapping[int, int]:
-        """Return how many messages of each partition are not committed, as far as known; never asks."""
-        return self._lag
+    def lag(self) -> Mapping[int, Lag]:
+        """Return what of each partition is not committed, as far as known; never asks."""
+        return {number: self._lag_of(number, messages) for number, messages in self._lag.items()}
+
+    def _lag_of(self, number: int, messages: int) -> Lag:
+        waiting = self._open.get((self._topic, number))
+        return Lag(messages=messages, oldest=waiting[0][1] if waiting else None)
 
     def close(self, seconds: float) -> None:
         """Wait up to `seconds` for commits that are under way, and leave the group."""
@@ -173,10 +194,15 @@ class KafkaSource:
         self._paused -= gone
         for place in gone:
             self._done.pop(place, None)
+            self._open.pop(place, None)
 
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         self._waiting = max(0, self._waiting - 1)
         if error is None:
+            for position in partitions:
+                waiting = self._open.get((position.topic, position.partition))
+                while waiting and waiting[0][0] < position.offset:
+                    waiting.popleft()
             return
         self._failed(error)
         for position in partitions:  # They go with the next commit, unless a later one is there.
@@ -207,11 +233,13 @@ def _message(raw: KafkaMessage) -> Message | None:
     topic, partition, offset = raw.topic(), raw.partition(), raw.offset()
     assert topic is not None and partition is not None and offset is not None
     headers = raw.headers()
+    kind, written = raw.timestamp()
     return Message(
         origin=Origin(topic=topic, partition=partition, offset=offset),
         key=_bytes(raw.key()),
         value=_bytes(raw.value()),
         attempt=attempts(headers) + 1 if headers else 1,
+        at=None if kind == TIMESTAMP_NOT_AVAILABLE else written / 1000,
     )
 
 
@@ -254,8 +282,8 @@ class MemorySource:
     def resume(self) -> None:
         self.paused = False
 
-    def lag(self) -> Mapping[int, int]:
-        return {0: len(self.messages)}
+    def lag(self) -> Mapping[int, Lag]:
+        return {0: Lag(messages=len(self.messages))}
 
     def close(self, seconds: float) -> None:
         self.closed = True

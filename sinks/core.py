@@ -18,7 +18,7 @@ from headstream.sinks.batch import Batch, Entry, Group, Limits
 from headstream.sinks.dead_letters import DeadLetters
 from headstream.sinks.errors import IllegalFact
 from headstream.sinks.isolate import Refused, isolate
-from headstream.sinks.metrics import Metrics
+from headstream.sinks.metrics import STORED, TOTAL, Metrics
 from headstream.sinks.statements import Renderer
 from headstream.sinks.stores.store import Store
 
@@ -37,6 +37,7 @@ class Message:
     key: bytes
     value: bytes
     attempt: int = 1
+    at: float | None = None  # When it was handed to Kafka, in seconds since the epoch.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,12 @@ def collect(batch: Batch, message: Message, renderer: Renderer, now: float, at: 
         letter = _letter(message, message.value, reason, error, at)
         return batch.add(message.origin, now, letters=(letter,))
     entry = Entry(
-        origin=message.origin, key=message.key, identified=identified, ntriples=b"", attempt=message.attempt
+        origin=message.origin,
+        key=message.key,
+        identified=identified,
+        ntriples=b"",
+        attempt=message.attempt,
+        at=message.at,
     )
     rendered, letters = render_entry(entry, renderer, at)
     return batch.add(message.origin, now, entry=rendered, letters=letters)
@@ -194,7 +200,10 @@ def record(metrics: Metrics, batch: Batch, delivered: Delivered) -> None:
         metrics.divergence.inc(max(0, delivered.triples - delivered.modified))
     for letter in delivered.letters:
         metrics.dead_letters.labels(reason=letter.reason).inc()
-    metrics.freshness.observe(delivered.stored_at - moment / 1e6 for moment in event_times(batch) if moment)
+    for entry in batch.group.entries:
+        metrics.freshness.since(TOTAL, entry.identified.event_times, delivered.stored_at)
+        if entry.at is not None:
+            metrics.freshness.add(STORED, delivered.stored_at - entry.at, entry.events)
 
 
 def event_times(batch: Batch) -> list[int]:

@@ -1,49 +1,17 @@
-"""What the sink counts, in a registry of its own, and the small server that shows it."""
+"""What the sink counts, in a registry of its own."""
 
 from __future__ import annotations
 
-import logging
-import threading
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import HistogramMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-log = logging.getLogger(__name__)
+from headstream.schemas.exposition import Freshness
 
-_FRESHNESS: Final = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
+# From when the facts were handed to Kafka until they are in the graph; and from the event until then.
+STORED: Final = "stored"
+TOTAL: Final = "total"
 _TRIPLES: Final = (100, 1_000, 5_000, 10_000, 20_000, 40_000, 100_000)
-
-
-class Freshness(Collector):
-    """Seconds from an event to its place in the graph. One pass a batch: five times cheaper than a
-    Histogram, which takes a lock an event."""
-
-    def __init__(self) -> None:
-        self._counts = [0] * (len(_FRESHNESS) + 1)
-        self._sum = 0.0
-
-    def observe(self, seconds: Iterable[float]) -> None:
-        counts = self._counts
-        for value in seconds:
-            counts[bisect_left(_FRESHNESS, value)] += 1
-            self._sum += value
-
-    def collect(self) -> Iterator[HistogramMetricFamily]:
-        total, buckets = 0, []
-        for limit, number in zip([*map(str, _FRESHNESS), "+Inf"], self._counts, strict=True):
-            total += number
-            buckets.append((limit, total))
-        yield HistogramMetricFamily(
-            "headstream_sink_freshness_seconds",
-            "Seconds from the time of an event until it was in the graph.",
-            buckets=buckets,
-            sum_value=self._sum,
-        )
 
 
 class Metrics:
@@ -51,8 +19,13 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
-        self.freshness = Freshness()
+        self.freshness = Freshness(
+            "headstream_sink_freshness_seconds",
+            "Seconds until an event was in the graph, from when its facts were in Kafka and in total.",
+            (STORED, TOTAL),
+        )
         self.registry.register(self.freshness)
+        self.events_in = self._counter("events_in_total", "Events read from the identified topic.")
         self.events = self._counter("events_total", "Events stored.")
         self.messages = self._counter("messages_total", "Messages read from the identified topic.")
         self.triples = self._counter("triples_total", "Triples sent and confirmed.")
@@ -69,6 +42,13 @@ class Metrics:
             ["partition"],
             registry=self.registry,
         )
+        self.lag_seconds = Gauge(
+            "headstream_sink_lag_seconds",
+            "Age of the oldest message not yet committed, 0 without any.",
+            ["partition"],
+            registry=self.registry,
+        )
+        self.duplicates = self._counter("duplicate_messages_total", "Messages that came before.")
         self.paused = Gauge("headstream_sink_paused", "1 while the store is away.", registry=self.registry)
         self.blocked = Gauge(
             "headstream_sink_blocked",
@@ -84,44 +64,3 @@ class Metrics:
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"headstream_sink_{name}", text, labels, registry=self.registry)
-
-
-def serve(
-    metrics: Metrics, host: str, port: int, unready: Callable[[], str | None]
-) -> ThreadingHTTPServer | None:
-    """Show /metrics, /readyz and /livez; a port in use is logged and costs nothing else.
-
-    `unready` gives the reason why the worker is not ready, or None.
-    """
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            path = self.path.partition("?")[0]
-            if path == "/metrics":
-                self._answer(200, generate_latest(metrics.registry))
-            elif path == "/readyz":
-                reason = unready()
-                self._answer(*((200, b"ready\n") if reason is None else (503, f"{reason}\n".encode())))
-            elif path == "/livez":
-                self._answer(200, b"alive\n")
-            else:
-                self._answer(404, b"there are /metrics, /readyz and /livez\n")
-
-        def _answer(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            return None
-
-    try:
-        server = ThreadingHTTPServer((host, port), Handler)
-    except OSError as error:
-        log.warning("metrics are not shown", extra={"host": host, "port": port, "error": str(error)})
-        return None
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, name="sink-metrics", daemon=True).start()
-    return server

@@ -16,10 +16,11 @@ from headstream.schemas.errors import RegistryUnavailable
 from headstream.schemas.facts import DeadLetter
 from headstream.sinks.batch import Batch, Limits, Partition
 from headstream.sinks.consumer import Source
-from headstream.sinks.core import Delivered, Message, collect, deliver, record
+from headstream.sinks.core import UNDECODABLE, UNKNOWN_SCHEMA, Delivered, Message, collect, deliver, record
 from headstream.sinks.dead_letters import DeadLetters
 from headstream.sinks.errors import Stopped, Unavailable
 from headstream.sinks.metrics import Metrics
+from headstream.sinks.repeats import Repeats
 from headstream.sinks.retry import Patience, Schedule
 from headstream.sinks.statements import Renderer
 from headstream.sinks.stores.store import Store, Written
@@ -67,6 +68,7 @@ class Sink:
         self._source = source
         self._limits = limits or Limits()
         self._renderer = Renderer(base)
+        self._repeats = Repeats()
         self._stop = stop
         self._drain_seconds = drain_seconds
         self._observer = observer
@@ -141,12 +143,19 @@ class Sink:
         """Move what was read into the batch until that is full; the rest waits for the next one."""
         now, at = self._clock(), int(time.time() * 1e6)
         while self._read and not self._batch.full(self._limits):
+            message, before = self._read[0], len(self._batch.group.entries)
             try:
-                self._batch = collect(self._batch, self._read[0], self._renderer, now, at)
+                self._batch = collect(self._batch, message, self._renderer, now, at)
             except RegistryUnavailable as error:  # Nothing is wrong with the message: it waits.
                 self._hold(error)
                 return
             self._read.popleft()
+            for entry in self._batch.group.entries[before:]:
+                self.metrics.events_in.inc(entry.events)
+                if message.attempt == 1:  # What was refused once and is sent again is no repeat.
+                    self.metrics.duplicates.inc(
+                        self._repeats.repeated(message.origin, entry.identified.origin)
+                    )
 
     def _hold(self, error: RegistryUnavailable) -> None:
         """Stay in the group for a moment while what was read waits."""
@@ -180,6 +189,9 @@ class Sink:
         record(self.metrics, writing.batch, delivered)
         if self._observer is not None:
             self._observer(writing.batch, delivered)
+        runs = writing.batch.group.runs
+        (workflow, execution), *more = runs or {("", "")}
+        run = {"workflow": workflow, "execution": execution} if execution and not more else {}
         log.info(
             "batch written",
             extra={
@@ -188,8 +200,11 @@ class Sink:
                 "modified": delivered.modified,
                 "refused": len(delivered.letters),
                 "seconds": round(delivered.seconds, 4),
+                "runs": len(runs),
+                **run,
             },
         )
+        tell(delivered.letters)
 
     def _drain(self, deadline: float) -> None:
         """Write and commit what was read before the process ends; what cannot be is read again."""
@@ -208,8 +223,14 @@ class Sink:
         if now - self._lag_shown >= _LAG_SECONDS:
             self._lag_shown = now
             self.metrics.lag.clear()
-            for partition, messages in self._source.lag().items():
-                self.metrics.lag.labels(partition=str(partition)).set(messages)
+            self.metrics.lag_seconds.clear()
+            for partition, lag in self._source.lag().items():
+                self.metrics.lag.labels(partition=str(partition)).set(lag.messages)
+                if not lag.messages:
+                    self.metrics.lag_seconds.labels(partition=str(partition)).set(0)
+                elif lag.oldest is not None:
+                    age = max(0.0, time.time() - lag.oldest)
+                    self.metrics.lag_seconds.labels(partition=str(partition)).set(age)
 
     def _blocked(self, blocked: bool) -> None:
         self.blocked = blocked
@@ -218,6 +239,30 @@ class Sink:
     def _failed(self, error: Unavailable, delay: float) -> None:
         self.metrics.retries.labels(reason=error.reason).inc()
         log.warning("tried in vain", extra={"error": str(error), "again_in_seconds": round(delay, 2)})
+
+
+def tell(letters: Sequence[DeadLetter]) -> None:
+    """Log what was refused: a line for each reason and run of a batch, for poison comes in floods."""
+    lines: dict[tuple[str, bytes], list[DeadLetter]] = {}
+    for letter in letters:
+        # The key of bytes that nobody can read may be anything.
+        key = b"" if letter.reason in (UNDECODABLE, UNKNOWN_SCHEMA) else letter.key
+        lines.setdefault((letter.reason, key), []).append(letter)
+    for (reason, key), alike in lines.items():
+        run = {"run": key.decode("utf-8", "replace")} if key else {}
+        origin = alike[0].origin
+        log.warning(
+            "refused",
+            extra={
+                **run,
+                "topic": origin.topic,
+                "partition": origin.partition,
+                "offset": origin.offset,
+                "reason": reason,
+                "error": alike[0].error,
+                "letters": len(alike),
+            },
+        )
 
 
 @dataclass(frozen=True, slots=True)

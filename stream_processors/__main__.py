@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import tempfile
@@ -12,10 +11,12 @@ from prometheus_client import CollectorRegistry
 
 from headstream.schemas.configuration import configured
 from headstream.schemas.errors import SettingsUnusable
+from headstream.schemas.exposition import serve
+from headstream.schemas.logs import configure
 from headstream.stream_processors.app import run
 from headstream.stream_processors.dead_letters import Readiness
 from headstream.stream_processors.errors import TrackerError
-from headstream.stream_processors.metrics import Metrics, serve
+from headstream.stream_processors.metrics import Metrics
 from headstream.stream_processors.settings import Settings
 from headstream.stream_processors.tracker import describe, track
 
@@ -23,10 +24,9 @@ from headstream.stream_processors.tracker import describe, track
 def main() -> None:
     """Run a worker with the settings of the environment."""
     try:
-        settings = Settings.from_env(configured(os.environ))
-        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-        for noisy in ("faust", "mode", "aiokafka"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
+        environ = configured(os.environ)
+        settings = Settings.from_env(environ)
+        configure(environ)
         registry = CollectorRegistry()
         metrics = Metrics(registry)
         readiness = Readiness()

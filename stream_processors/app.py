@@ -26,6 +26,7 @@ from headstream.stream_processors.dead_letters import Outgoing, Readiness, Sende
 from headstream.stream_processors.definitions import DefinitionReader
 from headstream.stream_processors.errors import InvalidSetting, TopicsUnusable
 from headstream.stream_processors.handling import Describe, Incoming, Track
+from headstream.stream_processors.lag import LagReader
 from headstream.stream_processors.metrics import Metrics
 from headstream.stream_processors.parked import Redrive
 from headstream.stream_processors.settings import Settings, framing
@@ -74,6 +75,9 @@ def make_app(
         broker_heartbeat_interval=settings.session_seconds / 4,
         broker_rebalance_timeout=2 * settings.session_seconds,
         consumer_auto_offset_reset="earliest",
+        # Static membership: a worker that is back within its session has its partitions at once, and
+        # nobody else's move (docs/decisions/0010).
+        consumer_group_instance_id=settings.instance,
         topic_allow_declare=False,
         topic_disable_leader=True,
         worker_redirect_stdouts=False,
@@ -104,6 +108,9 @@ def make_app(
     @app.on_rebalance_complete.connect(weak=False)
     async def _assigned(sender: faust.App, **_: Any) -> None:
         readiness.assigned = True
+        assigned = app.consumer.assignment()
+        readiness.partitions = frozenset(tp.partition for tp in assigned if tp.topic == names.events)
+        log.info("partitions assigned", extra={"partitions": sorted(readiness.partitions)})
         if settings.ready_file is not None:
             settings.ready_file.write_text(f"{os.getpid()}\n", encoding="ascii")
 
@@ -143,6 +150,7 @@ def incoming(event: EventT[bytes]) -> Incoming:
         key=message.key,
         value=message.value,
         headers=tuple(headers.items() if hasattr(headers, "items") else headers),
+        at=message.timestamp,
     )
 
 
@@ -181,12 +189,11 @@ def credentials(settings: Settings) -> Any:
 class Worker(faust.Worker):
     """A Faust worker that is gone a bounded time after it was told to stop."""
 
-    def __init__(self, app: faust.App, settings: Settings) -> None:
-        super().__init__(
-            app, quiet=True, loglevel=settings.log_level, redirect_stdouts=False, override_logging=False
-        )
+    def __init__(self, app: faust.App, settings: Settings, readiness: Readiness) -> None:
+        super().__init__(app, quiet=True, redirect_stdouts=False, override_logging=False)
         self.spinner = None
         self._drain = settings.drain_seconds
+        self._readiness = readiness
 
     def _on_sigterm(self) -> None:
         self._limit()
@@ -198,6 +205,8 @@ class Worker(faust.Worker):
 
     def _limit(self) -> None:
         """Leave at the latest when the grace period ends: what is unfinished comes again."""
+        self._readiness.stopping = True
+        log.info("told to stop")
         timer = threading.Timer(self._drain, _leave)
         timer.daemon = True
         timer.start()
@@ -236,8 +245,12 @@ def run(
     """Run a worker until it is told to stop; ends in SystemExit."""
     frame = framing(settings)
     prepare(settings)
+    readiness = readiness or Readiness()
     definitions = DefinitionReader(settings, metrics)
     definitions.start(_START_SECONDS)
+    lag = LagReader(settings, metrics, lambda: readiness.partitions)
+    if settings.metrics_port is not None:
+        lag.start()
     try:
         app = make_app(
             settings,
@@ -250,6 +263,7 @@ def run(
             frame=frame,
         )
         log.info("tracker begins", extra={"group": settings.group, "broker": settings.bootstrap})
-        Worker(app, settings).execute_from_commandline()
+        Worker(app, settings, readiness).execute_from_commandline()
     finally:
+        lag.stop()
         definitions.stop()

@@ -61,10 +61,15 @@ class Readiness:
     """Whether a worker gets on: it has partitions, and every topic that it writes can be written."""
 
     assigned: bool = False
+    stopping: bool = False
     blocked: Counter[str] = field(default_factory=Counter)
+    # Of the events topic, as this worker has them now.
+    partitions: frozenset[int] = frozenset()
 
     def unready(self) -> str | None:
         """Why the worker is not ready, or None."""
+        if self.stopping:
+            return "the worker is told to stop"
         if self.blocked:
             names = ", ".join(sorted(self.blocked))
             return f"{names} cannot be written, so nothing more is read until it can"

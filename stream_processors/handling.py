@@ -41,6 +41,7 @@ class Incoming:
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...] = ()
+    at: float | None = None  # When it was handed to Kafka, in seconds since the epoch.
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Callable
-from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
-from prometheus_client.exposition import ThreadingWSGIServer
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-log = logging.getLogger(__name__)
+from headstream.schemas.exposition import Freshness
+
+if TYPE_CHECKING:
+    from headstream.stream_processors.handling import Handled
+
+# Of a bag: from its events until it was handed to Kafka, and from there until Kafka had its facts.
+PUBLISHED: Final = "published"
+TRACKED: Final = "tracked"
 
 
 class Metrics:
@@ -40,6 +43,27 @@ class Metrics:
             ["topic"],
             registry=registry,
         )
+        self.duplicates = Counter(
+            "headstream_tracker_duplicate_bags", "Bags that came before", registry=registry
+        )
+        self.lag = Gauge(
+            "headstream_tracker_lag_messages",
+            "Messages of the events topic that are not committed",
+            ["partition"],
+            registry=registry,
+        )
+        self.lag_seconds = Gauge(
+            "headstream_tracker_lag_seconds",
+            "Age of the oldest message of the events topic that is not committed; 0 without any",
+            ["partition"],
+            registry=registry,
+        )
+        self.freshness = Freshness(
+            "headstream_tracker_freshness_seconds",
+            "Seconds from an event until its bag was in Kafka, and from there until its facts were",
+            (PUBLISHED, TRACKED),
+        )
+        registry.register(self.freshness)
         self.definitions = Gauge(
             "headstream_tracker_definitions", "Definitions known to this worker", registry=registry
         )
@@ -50,37 +74,21 @@ class Metrics:
             registry=registry,
         )
 
+    def handled(self, handled: Handled) -> None:
+        """Count what a message led to."""
+        for identified in handled.identified:
+            self.facts_out.inc(len(identified.facts))
+            self.events_out.inc(len(identified.counts))
+        for item in handled.letters:
+            self.dead_letters.labels(reason=item.letter.reason).inc()
 
-def serve(
-    registry: CollectorRegistry, host: str, port: int, unready: Callable[[], str | None]
-) -> WSGIServer | None:
-    """Show /metrics, /readyz and /livez; a port in use is logged and costs nothing else.
+    def fresh(self, moments: Sequence[int], published_at: float | None, tracked_at: float) -> None:
+        """Count how long the events of a bag took as far as the identified topic.
 
-    `unready` gives the reason why the worker is not ready, or None.
-    """
-    metrics = make_wsgi_app(registry)
-
-    def answer(environ: dict[str, Any], start_response: Any) -> Any:
-        path = environ["PATH_INFO"]
-        if path == "/metrics":
-            return metrics(environ, start_response)
-        reason = unready()
-        status, body = {
-            "/livez": ("200 OK", "alive"),
-            "/readyz": ("200 OK", "ready") if reason is None else ("503 Service Unavailable", reason),
-        }.get(path, ("404 Not Found", "there are /metrics, /readyz and /livez"))
-        start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
-        return [f"{body}\n".encode()]
-
-    try:
-        server = make_server(host, port, answer, ThreadingWSGIServer, _Silent)
-    except OSError as error:
-        log.warning("metrics are not offered on %s:%d: %s", host, port, error)
-        return None
-    threading.Thread(target=server.serve_forever, name="tracker-metrics", daemon=True).start()
-    return server
-
-
-class _Silent(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        return None
+        `moments` are the times of the events in microseconds since the epoch, 0 where unknown;
+        `published_at` is when the bag was handed to Kafka, None if it does not say.
+        """
+        if published_at is None:
+            return
+        self.freshness.since(PUBLISHED, moments, published_at)
+        self.freshness.add(TRACKED, tracked_at - published_at, len(moments))

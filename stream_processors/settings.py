@@ -23,6 +23,7 @@ class Settings:
 
     bootstrap: str = "127.0.0.1:19092"
     topics: Topics = field(default_factory=Topics)
+    instance: str | None = None  # Static membership: one name a worker.
     create_topics: bool = True
     partitions: int = 4
     replication: int = 1
@@ -42,7 +43,6 @@ class Settings:
     metrics_port: int | None = None
     # Written once partitions are assigned: readiness for those who wait for it.
     ready_file: Path | None = None
-    log_level: str = "INFO"
     registry: RegistryOptions | None = None
     # Options of librdkafka from the environment; never shown, they hold passwords.
     security: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
@@ -59,6 +59,7 @@ class Settings:
         return cls(
             bootstrap=environ.get("HEADSTREAM_BOOTSTRAP", default.bootstrap),
             topics=Topics(environ.get("HEADSTREAM_TOPIC_PREFIX", default.topics.prefix)),
+            instance=environ.get("HEADSTREAM_TRACKER_INSTANCE") or None,
             create_topics=_truth(environ, "HEADSTREAM_CREATE_TOPICS", default.create_topics),
             partitions=_whole(environ, "HEADSTREAM_PARTITIONS", default.partitions, 1),
             replication=_whole(environ, "HEADSTREAM_REPLICATION", default.replication, 1),
@@ -80,7 +81,6 @@ class Settings:
             ready_file=Path(environ["HEADSTREAM_READY_FILE"])
             if environ.get("HEADSTREAM_READY_FILE")
             else None,
-            log_level=environ.get("HEADSTREAM_LOG_LEVEL", default.log_level).upper(),
             registry=registry_options(environ),
             security=MappingProxyType(client_options(environ)),
         )

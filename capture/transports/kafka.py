@@ -66,6 +66,11 @@ class KafkaTransport:
             raise TransportFailed(str(error)) from error
         return cls(settings.bootstrap, topics, options=options, frame=frame)
 
+    @property
+    def waiting(self) -> int:
+        """How many messages the broker has not acknowledged."""
+        return len(self._pending)
+
     def publish(self, document: Document) -> None:
         self._hand_over(self.topics.definitions, document.key.encode(), encode_document(document))
 

@@ -50,6 +50,8 @@ def router(context: Context) -> APIRouter:
     routes = APIRouter(tags=["service"])
     readiness = Readiness(context)
 
+    # Two names of one probe: Kubernetes charts use either.
+    @routes.get("/livez", summary="The process lives")
     @routes.get("/healthz", summary="The process lives")
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}

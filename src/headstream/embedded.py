@@ -18,11 +18,11 @@ from headstream.schemas.codec import (
     encode_bag,
     encode_document,
 )
-from headstream.schemas.dead_letters import ASKED, DEFINITION_MISSING, REDRIVEN, redrive_headers
+from headstream.schemas.dead_letters import ASKED, DEFINITION_MISSING, REDRIVEN, attempts, redrive_headers
 from headstream.schemas.definition import Definition
 from headstream.schemas.documents import Document
 from headstream.schemas.errors import SchemaError
-from headstream.schemas.events import Bag
+from headstream.schemas.events import Bag, event_count
 from headstream.schemas.facts import DeadLetter, Identified, Origin
 from headstream.schemas.identifiers import DEFAULT_BASE
 from headstream.schemas.topics import run_key
@@ -42,6 +42,8 @@ from headstream.stream_processors.handling import (
     open_bag,
     version_of,
 )
+from headstream.stream_processors.metrics import Metrics as TrackerMetrics
+from headstream.stream_processors.repeats import Repeats
 from headstream.stream_processors.tracker import describe, track
 
 log = logging.getLogger(__name__)
@@ -93,6 +95,7 @@ class Pipeline:
         base: str = DEFAULT_BASE,
         settlements: Settlements | None = None,
         metrics: Metrics | None = None,
+        tracker_metrics: TrackerMetrics | None = None,
         observer: Callable[[list[Identified], float], None] | None = None,
     ) -> None:
         self._store = store
@@ -101,6 +104,7 @@ class Pipeline:
         self._renderer = Renderer(base)
         self._base = base
         self._metrics = metrics
+        self._tracker_metrics = tracker_metrics
         self._observer = observer
         self._settlements = settlements
         self._known: dict[str, Definition] = {}
@@ -112,8 +116,10 @@ class Pipeline:
         self._settling: set[int] = set()
         self._settlements_read = 0
         self._trouble: str | None = None
+        self._repeats = Repeats()
         for document in shelf:
             self._learn(document)
+        self._count_definitions()
 
     def publish(self, document: Document) -> None:
         """Queue the facts of a document; bags that waited for it are tracked again."""
@@ -188,16 +194,25 @@ class Pipeline:
     def _publish(self, message: Incoming, document: Document) -> None:
         handled, version = handle_document(message, describe=describe, now=_now())
         self._take(handled)
+        if self._tracker_metrics is not None:
+            self._tracker_metrics.documents.inc()
         # It is kept only with the facts: whoever sends it again after a crash finds the bags that wait.
         self._new.append(document)
         if version is not None and not version.hashes <= self._known.keys():
             self._known |= dict.fromkeys(version.hashes, version.definition)
+            self._count_definitions()
             for bag in self._parked(version.hashes):
                 self.send(bag)
 
     def _send(self, message: Incoming, bag: Bag) -> None:
         definition = None if bag.definition is None else self._known.get(bag.definition)
         self._take(handle_bag(message, bag, definition, track=track, now=_now()))
+        if self._tracker_metrics is not None:
+            self._tracker_metrics.bags.inc()
+            self._tracker_metrics.events_in.inc(sum(map(event_count, bag.events)))
+            self._tracker_metrics.duplicates.inc(
+                not attempts(message.headers) and self._repeats.repeated(bag, message.value or b"")
+            )
 
     def _send_again(self, letter: DeadLetter) -> None:
         """Begin anew where the letter was refused; a second refusal says that it is the second."""
@@ -233,6 +248,8 @@ class Pipeline:
         self._store.close()
 
     def _take(self, handled: Handled) -> None:
+        if self._tracker_metrics is not None:
+            self._tracker_metrics.handled(handled)
         self._ready.extend(handled.identified)
         self._refused.extend(item.letter for item in handled.letters)
 
@@ -243,6 +260,10 @@ class Pipeline:
             return  # It was dead-lettered when it came.
         if version is not None:
             self._known |= dict.fromkeys(version.hashes, version.definition)
+
+    def _count_definitions(self) -> None:
+        if self._tracker_metrics is not None:
+            self._tracker_metrics.definitions.set(len(set(map(id, self._known.values()))))
 
     def _parked(self, hashes: Iterable[str]) -> list[Bag]:
         refused = (*self._dead_letters.read(), *self._refused)

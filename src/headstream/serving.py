@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+
 from headstream.capture.owner import writer_lives
 from headstream.capture.reading import spools
 from headstream.capture.settings import Settings as CaptureSettings
@@ -20,14 +22,22 @@ from headstream.places import Places
 from headstream.query_api.__main__ import listen
 from headstream.query_api.settings import Settings as ApiSettings
 from headstream.query_api.store import OxigraphStore as QueryableOxigraph
+from headstream.relay_metrics import RelayMetrics
+from headstream.schemas.exposition import serve as offer
 from headstream.schemas.facts import Identified
+from headstream.schemas.logs import configure
+from headstream.services.ports import HOST
 from headstream.sinks.dead_letters import FileDeadLetters, Settlements
 from headstream.sinks.freshness import FreshnessLog
 from headstream.sinks.metrics import Metrics
 from headstream.sinks.stores.oxigraph import OxigraphStore
+from headstream.stream_processors.metrics import Metrics as TrackerMetrics
 
 log = logging.getLogger(__name__)
-_LAST_SECONDS = 8.0  # For what is left in the spool at the end; `down` waits 20 s in all.
+# A process that is told to stop has 10 s: for the answers that are under way, then for what is left in
+# the spool. What is not taken in by then is there at the next start.
+_GRACE_SECONDS = 4
+_LAST_SECONDS = 4.0
 
 
 def serve(places: Places) -> None:
@@ -35,17 +45,19 @@ def serve(places: Places) -> None:
 
     On SIGTERM the API finishes what it answers, and what lies in the spool is taken in.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure(os.environ)
     api = ApiSettings.from_env(os.environ)
     api.check_exposure()
     store = OxigraphStore(places.store)
-    pipeline = open_pipeline(places, store, base=api.base_iri)
+    registry = CollectorRegistry()
+    pipeline = open_pipeline(places, store, base=api.base_iri, registry=registry)
     taker = _Taker(pipeline, CaptureSettings.from_env(os.environ), places)
     # uvicorn raises the signal that ended it once more: by default that would end us before the spool is in.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     taker.start()
     try:
-        listen(api, QueryableOxigraph(store.graph, max_concurrent=api.max_concurrent))
+        queryable = QueryableOxigraph(store.graph, max_concurrent=api.max_concurrent)
+        listen(api, queryable, also=[registry], grace_seconds=_GRACE_SECONDS)
     except KeyboardInterrupt:
         log.info("told to stop")
     finally:
@@ -56,7 +68,9 @@ def serve(places: Places) -> None:
         raise CommandError(f"the spool could not be taken in: {taker.failed}")
 
 
-def open_pipeline(places: Places, store: OxigraphStore, *, base: str) -> Pipeline:
+def open_pipeline(
+    places: Places, store: OxigraphStore, *, base: str, registry: CollectorRegistry | None = None
+) -> Pipeline:
     """The pipeline of a data directory over a store that is open."""
     freshness = os.environ.get("HEADSTREAM_FRESHNESS_LOG")
     return Pipeline(
@@ -65,7 +79,8 @@ def open_pipeline(places: Places, store: OxigraphStore, *, base: str) -> Pipelin
         FileDeadLetters(places.dead_letters),
         base=base,
         settlements=Settlements(places.settlements),
-        metrics=Metrics(),
+        metrics=Metrics(registry),
+        tracker_metrics=None if registry is None else TrackerMetrics(registry),
         observer=_freshness_log(Path(freshness)) if freshness else None,
     )
 
@@ -87,6 +102,12 @@ def relay(
     settings = CaptureSettings.from_env(os.environ)
     folder = root or _spool(settings)
     transport = KafkaTransport.from_settings(settings)
+    registry = CollectorRegistry()
+    metrics = RelayMetrics(registry, lambda: transport.waiting)
+    if watch:
+        configure(os.environ)
+        _show(registry, metrics)
+        log.info("relay begins", extra={"spool": str(folder), "broker": settings.bootstrap})
     _say_ready()
     try:
         shipped = ship(
@@ -97,9 +118,12 @@ def relay(
             timeout=timeout,
             bag_size=settings.bag_size,
             silent_seconds=settings.silent_seconds,
+            progress=metrics.shipped,
         )
     finally:
         transport.close()
+    if watch:
+        log.info("relay ends", extra={"events": shipped.events, "waiting": shipped.waiting})
     if not watch:
         tell(f"shipped {shipped.events} events in {shipped.bags} bags and {shipped.documents} documents")
         stay = sum(writer_lives(each, settings.silent_seconds) for each in spools(folder))
@@ -108,6 +132,18 @@ def relay(
                 f"{stay} spools stay for what may still come: they are being written, here or on other hosts"
             )
     return shipped.waiting
+
+
+def _show(registry: CollectorRegistry, metrics: RelayMetrics) -> None:
+    """Offer the metrics of the relay where HEADSTREAM_RELAY_METRICS_PORT says, if it says anything."""
+    port = os.environ.get("HEADSTREAM_RELAY_METRICS_PORT")
+    if not port:
+        return
+    if not port.isdecimal() or int(port) > 65535:
+        raise CommandError(f"HEADSTREAM_RELAY_METRICS_PORT is {port!r}; it must be a port, 1 to 65535")
+    host = os.environ.get("HEADSTREAM_METRICS_HOST") or HOST
+    if int(port):
+        offer(registry, host, int(port), metrics.unready)
 
 
 class _Taker(threading.Thread):

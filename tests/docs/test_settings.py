@@ -106,8 +106,9 @@ def _sources(root: Path) -> Iterator[tuple[str, ast.Module]]:
             yield reader, ast.parse(path.read_text("utf-8"), str(path))
 
 
-# What the two functions of schemas/clients.py read for all clients.
+# What functions of schemas/clients.py and schemas/logs.py read for all services.
 OPTIONS = {
+    "configure": ["HEADSTREAM_LOG_FORMAT", "HEADSTREAM_LOG_LEVEL"],
     "client_options": ["HEADSTREAM_KAFKA_"],
     "registry_options": [
         f"HEADSTREAM_REGISTRY_{name}" for name in ("URL", "USER", "PASSWORD", "TOKEN", "CA")

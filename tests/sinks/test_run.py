@@ -10,6 +10,7 @@ from prometheus_client import generate_latest
 from headstream.schemas import registry
 from headstream.schemas.codec import decode_identified, encode_identified
 from headstream.schemas.errors import RegistryUnavailable
+from headstream.schemas.exposition import serve
 from headstream.schemas.facts import DeadLetter, Identified, Origin
 from headstream.sinks.batch import Limits
 from headstream.sinks.consumer import MemorySource
@@ -18,7 +19,7 @@ from headstream.sinks.dead_letters import FileDeadLetters, MemoryDeadLetters, re
 from headstream.sinks.errors import DeadLettersUnavailable, Stopped, StoreBusy, StoreUnknown, Unavailable
 from headstream.sinks.freshness import FreshnessLog
 from headstream.sinks.graph_hash import graph_hash
-from headstream.sinks.metrics import Metrics, serve
+from headstream.sinks.metrics import STORED, TOTAL, Metrics
 from headstream.sinks.retry import Patience, Schedule
 from headstream.sinks.run import Sink
 from headstream.sinks.stores import MemoryStore, OxigraphStore
@@ -94,7 +95,7 @@ def test_offsets_are_committed_after_the_write(start: Start, steps: Steps, until
     assert running.metric("events_total") == 100
     assert running.metric("triples_total") == 1000
     assert running.metric("divergence_triples_total") == 0
-    assert running.metric("freshness_seconds_count") == 100
+    assert running.metric("freshness_seconds_count", stage=TOTAL) == 100
     assert running.metric("freshness_seconds_bucket", le="10.0") == 100
     running.end()
 
@@ -369,17 +370,19 @@ def test_metrics_are_shown_and_a_port_in_use_costs_nothing_else() -> None:
     import httpx
 
     metrics = Metrics()
-    metrics.freshness.observe([0.2, 7.0, 1e9])
-    server = serve(metrics, "127.0.0.1", 0, lambda: "not yet")
+    now = 2e9
+    metrics.freshness.since(TOTAL, [int((now - age) * 1e6) for age in (0.2, 7.0, 1e9)], now)
+    metrics.freshness.add(STORED, 0.3, events=5)
+    server = serve(metrics.registry, "127.0.0.1", 0, lambda: "not yet")
     assert server is not None
     port = server.server_address[1]
     assert isinstance(port, int)
     url = f"http://127.0.0.1:{port}"
     with httpx.Client(trust_env=False) as client:
         assert client.get(f"{url}/metrics").content == generate_latest(metrics.registry)
-        assert 'freshness_seconds_bucket{le="+Inf"} 3.0' in client.get(f"{url}/metrics").text
+        assert 'freshness_seconds_bucket{le="+Inf",stage="total"} 3.0' in client.get(f"{url}/metrics").text
         assert client.get(f"{url}/readyz").status_code == 503
-        assert client.get(f"{url}/livez").status_code == 200
-    assert serve(metrics, "127.0.0.1", port, lambda: None) is None
+        assert client.get(f"{url}/healthz").status_code == client.get(f"{url}/livez").status_code == 200
+    assert serve(metrics.registry, "127.0.0.1", port, lambda: None) is None
     server.shutdown()
     server.server_close()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from prometheus_client import CollectorRegistry
 
+from headstream.schemas.exposition import serve
 from headstream.stream_processors.app import credentials, make_app
 from headstream.stream_processors.definitions import DefinitionReader
 from headstream.stream_processors.errors import InvalidSetting
-from headstream.stream_processors.metrics import Metrics, serve
+from headstream.stream_processors.metrics import Metrics
 from headstream.stream_processors.settings import Settings
 from headstream.stream_processors.tracker import describe, track
 

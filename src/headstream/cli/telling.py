@@ -69,7 +69,7 @@ def is_ours(error: Exception) -> bool:
     from headstream.stream_processors.errors import TrackerError
 
     ours = (
-        CommandError, CaptureError, QueryApiError, RegistryUnavailable, RegistryUnusable, SchemaError,
-        ServicesError, SinkError, TrackerError,
+        CommandError, CaptureError, QueryApiError, RegistryUnavailable, RegistryUnusable,
+        SchemaError, ServicesError, SinkError, TrackerError,
     )  # fmt: skip
     return isinstance(error, ours)

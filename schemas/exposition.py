@@ -1,0 +1,110 @@
+"""What every worker shows of itself: `/metrics`, and the probes `/healthz` and `/readyz`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+log = logging.getLogger(__name__)
+
+# Fine where the promise is: a p95 of 1 s and 2 s (docs/reference/metrics.md).
+SECONDS: Final = (
+    0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0
+)  # fmt: skip
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_MICROSECONDS: Final = 1e6
+
+
+class Freshness(Collector):
+    """A histogram of seconds by stage, weighted by events.
+
+    The events of a message are one pass over them and mostly one addition, where a Histogram of
+    the client takes a lock an event. Clocks of two hosts may differ: less than nothing counts as 0.
+    """
+
+    def __init__(self, name: str, text: str, stages: Sequence[str]) -> None:
+        self._name, self._text = name, text
+        self._labelnames = ("stage",)
+        self._counts = {stage: [0] * (len(SECONDS) + 1) for stage in stages}
+        self._sums = dict.fromkeys(stages, 0.0)
+
+    def add(self, stage: str, seconds: float, events: int = 1) -> None:
+        """Count events that all took so long."""
+        seconds = max(0.0, seconds)
+        self._counts[stage][bisect_left(SECONDS, seconds)] += events
+        self._sums[stage] += seconds * events
+
+    def since(self, stage: str, moments: Iterable[int], now: float) -> None:
+        """Count events by when they happened, in microseconds since the epoch; 0 is one without a time."""
+        known = [moment for moment in moments if moment]
+        if not known:
+            return
+        least, most = now - max(known) / _MICROSECONDS, now - min(known) / _MICROSECONDS
+        if least >= 0.0 and bisect_left(SECONDS, least) == bisect_left(SECONDS, most):
+            self._counts[stage][bisect_left(SECONDS, least)] += len(known)
+            self._sums[stage] += len(known) * now - sum(known) / _MICROSECONDS
+            return
+        for moment in known:
+            self.add(stage, now - moment / _MICROSECONDS)
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        family = HistogramMetricFamily(self._name, self._text, labels=self._labelnames)
+        for stage, counts in self._counts.items():
+            total, buckets = 0, []
+            for limit, number in zip([*map(str, SECONDS), "+Inf"], list(counts), strict=True):
+                total += number
+                buckets.append((limit, total))
+            family.add_metric([stage], buckets, self._sums[stage])
+        yield family
+
+
+def serve(
+    registry: CollectorRegistry, host: str, port: int, unready: Callable[[], str | None]
+) -> ThreadingHTTPServer | None:
+    """Show /metrics, /healthz (also called /livez) and /readyz; a port in use costs nothing else.
+
+    `unready` gives the reason why the worker is not ready, or None. The process lives as long as
+    /healthz answers, ready or not: a worker that waits for its store must not be restarted for it.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 10.0  # Whoever connects and says nothing holds a thread so long.
+
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            if path == "/metrics":
+                self._answer(200, generate_latest(registry))
+            elif path == "/readyz":
+                reason = unready()
+                self._answer(*((200, b"ready\n") if reason is None else (503, f"{reason}\n".encode())))
+            elif path in ("/healthz", "/livez"):
+                self._answer(200, b"alive\n")
+            else:
+                self._answer(404, b"there are /metrics, /healthz, /readyz and /livez\n")
+
+        def _answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", CONTENT_TYPE)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            return None
+
+    try:
+        server = ThreadingHTTPServer((host, port), Handler)
+    except OSError as error:
+        log.warning("metrics are not offered", extra={"host": host, "port": port, "error": str(error)})
+        return None
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    return server
