@@ -8,7 +8,7 @@ dead-letters     delete, long: what was refused, until somebody has mended the c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -25,8 +25,9 @@ from headstream.stream_processors.settings import Settings
 
 _TIMEOUT = 30.0
 
-# Kafka's default limit of a message (1 MiB with its overhead). A dead letter is an original
-# message and headers, so its topic must take more, or a refusal would block its partition.
+# Kafka's default limit of a message (1 MiB with its overhead), which a broker may have lowered. A dead
+# letter is an original message and headers, so its topic must take more, or a refusal would block
+# its partition.
 _MESSAGE_BYTES = 1_048_588
 DEAD_LETTER_BYTES = 2 * _MESSAGE_BYTES
 
@@ -40,23 +41,31 @@ class Plan:
     config: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """How a topic is: its partitions, and the replicas of the one that has fewest."""
+
+    partitions: int
+    replicas: int
+
+
 def plans(settings: Settings) -> tuple[Plan, ...]:
     """The topics of these settings."""
     names = settings.topics
+    # What is acknowledged is on two brokers where there are three, and one of them may be away.
+    safe = {"min.insync.replicas": str(max(1, settings.replication - 1))}
 
-    def kept(name: str, retention_ms: int, **more: str) -> Plan:
+    def kept(name: str, retention_ms: int, largest: int = _MESSAGE_BYTES) -> Plan:
         config = {"cleanup.policy": "delete", "retention.ms": str(retention_ms), "retention.bytes": "-1"}
-        return Plan(name=name, partitions=settings.partitions, config={**config, **more})
+        sizes = {"max.message.bytes": str(largest)}
+        return Plan(name=name, partitions=settings.partitions, config={**config, **sizes, **safe})
 
+    compacted = {"cleanup.policy": "compact", "max.message.bytes": str(_MESSAGE_BYTES)}
     return (
         kept(names.events, settings.events_retention_ms),
-        Plan(name=names.definitions, partitions=1, config={"cleanup.policy": "compact"}),
+        Plan(name=names.definitions, partitions=1, config={**compacted, **safe}),
         kept(names.identified, settings.identified_retention_ms),
-        kept(
-            names.dead_letters,
-            settings.dead_letters_retention_ms,
-            **{"max.message.bytes": str(DEAD_LETTER_BYTES)},
-        ),
+        kept(names.dead_letters, settings.dead_letters_retention_ms, DEAD_LETTER_BYTES),
     )
 
 
@@ -111,41 +120,94 @@ def check(settings: Settings) -> list[str]:
     return problems
 
 
-def _problems(settings: Settings, plan: Plan, partitions: int, config: Mapping[str, str]) -> list[str]:
-    problems = []
+def _problems(settings: Settings, plan: Plan, found: Found, config: Mapping[str, str]) -> list[str]:
+    """What a topic that exists lacks, each in a sentence that says what comes of it."""
+    return [
+        *_policy_problems(settings, plan, found, config),
+        *_retention_problems(settings, plan, config),
+        *_replica_problems(settings, plan, found, config),
+        *_size_problems(plan, config),
+    ]
+
+
+def _policy_problems(
+    settings: Settings, plan: Plan, found: Found, config: Mapping[str, str]
+) -> Iterator[str]:
     policy = config["cleanup.policy"]
     if policy != plan.config["cleanup.policy"]:
-        problems.append(
+        yield (
             f"{plan.name} has cleanup.policy={policy}, but needs {plan.config['cleanup.policy']}: "
             "otherwise Kafka deletes messages that are still wanted."
         )
-    if plan.name == settings.topics.definitions and partitions != 1:
-        problems.append(f"{plan.name} has {partitions} partitions, but needs exactly 1 to have one order.")
-    if plan.name == settings.topics.events:
-        kept, wanted = int(config["retention.ms"]), settings.events_retention_ms
-        if kept != -1 and (wanted == -1 or kept < wanted):
-            problems.append(
-                f"{plan.name} keeps messages for {kept / 86_400_000:g} days only (retention.ms={kept}): "
-                "what is older cannot be replayed."
-            )
-        if int(config["retention.bytes"]) != -1:
-            problems.append(
-                f"{plan.name} is cut at {config['retention.bytes']} bytes a partition (retention.bytes): "
-                "what is older cannot be replayed."
-            )
-    if plan.name == settings.topics.dead_letters and int(config["max.message.bytes"]) < DEAD_LETTER_BYTES:
-        problems.append(
-            f"{plan.name} takes messages of {config['max.message.bytes']} bytes at most, but needs "
-            f"{DEAD_LETTER_BYTES}: a refused message of full size would not fit with its headers."
+    if plan.name == settings.topics.definitions:
+        if found.partitions != 1:
+            yield f"{plan.name} has {found.partitions} partitions, but needs exactly 1 to have one order."
+    elif found.partitions < plan.partitions:
+        yield (
+            f"{plan.name} has {found.partitions} partitions, not {plan.partitions} (HEADSTREAM_PARTITIONS): "
+            "no more workers than that have work."
         )
-    return problems
+
+
+def _retention_problems(settings: Settings, plan: Plan, config: Mapping[str, str]) -> Iterator[str]:
+    names = settings.topics
+    lost = {
+        names.events: "what is older cannot be replayed",
+        names.identified: "a sink that is away for longer misses events until they are replayed",
+        names.dead_letters: "what was refused is gone after that",
+    }.get(plan.name)
+    if lost is None:
+        return
+    kept, wanted = int(config["retention.ms"]), int(plan.config["retention.ms"])
+    if kept != -1 and (wanted == -1 or kept < wanted):
+        yield f"{plan.name} keeps messages for {kept / 86_400_000:g} days only (retention.ms={kept}): {lost}."
+    if int(config["retention.bytes"]) != -1:
+        yield (
+            f"{plan.name} is cut at {config['retention.bytes']} bytes a partition (retention.bytes), "
+            f"however short that takes: {lost}."
+        )
+
+
+def _replica_problems(
+    settings: Settings, plan: Plan, found: Found, config: Mapping[str, str]
+) -> Iterator[str]:
+    in_sync = int(config["min.insync.replicas"])
+    if found.replicas < settings.replication:
+        yield (
+            f"{plan.name} has {found.replicas} replicas, not {settings.replication} "
+            "(HEADSTREAM_REPLICATION): a broker that is lost takes messages with it."
+        )
+    if in_sync > found.replicas:
+        yield (
+            f"{plan.name} wants {in_sync} replicas in sync (min.insync.replicas) and has {found.replicas}: "
+            "it cannot be written."
+        )
+    elif found.replicas > 2 and in_sync < 2:
+        yield (
+            f"{plan.name} has min.insync.replicas={in_sync} with {found.replicas} replicas: what one broker "
+            "alone has acknowledged is lost with it. Set it to 2."
+        )
+
+
+def _size_problems(plan: Plan, config: Mapping[str, str]) -> Iterator[str]:
+    largest, needed = int(config["max.message.bytes"]), int(plan.config["max.message.bytes"])
+    if largest >= needed:
+        return
+    if needed == DEAD_LETTER_BYTES:
+        reason = "a refused message of full size would not fit with its headers"
+    else:
+        reason = "a message of full size would be refused"
+    yield (
+        f"{plan.name} takes messages of {largest} bytes at most (max.message.bytes), but needs {needed}: "
+        f"{reason}."
+    )
 
 
 def _admin(settings: Settings) -> AdminClient:
     return AdminClient(settings.kafka())
 
 
-def _existing(admin: AdminClient, settings: Settings) -> dict[str, int]:
+def _existing(admin: AdminClient, settings: Settings) -> dict[str, Found]:
     try:
         found = admin.list_topics(timeout=_TIMEOUT).topics
     except KafkaException as error:
@@ -153,7 +215,14 @@ def _existing(admin: AdminClient, settings: Settings) -> dict[str, int]:
             f"no Kafka broker answers at {settings.bootstrap} ({error.args[0].str()}); "
             "start one, or set HEADSTREAM_BOOTSTRAP"
         ) from error
-    return {name: len(topic.partitions) for name, topic in found.items() if topic.error is None}
+    return {
+        name: Found(
+            partitions=len(topic.partitions),
+            replicas=min((len(each.replicas) for each in topic.partitions.values()), default=0),
+        )
+        for name, topic in found.items()
+        if topic.error is None
+    }
 
 
 def _configs(admin: AdminClient, names: list[str]) -> dict[str, dict[str, str]]:

@@ -96,7 +96,7 @@ def test_offsets_are_committed_after_the_write(start: Start, steps: Steps, until
     assert running.metric("triples_total") == 1000
     assert running.metric("divergence_triples_total") == 0
     assert running.metric("freshness_seconds_count", stage=TOTAL) == 100
-    assert running.metric("freshness_seconds_bucket", le="10.0") == 100
+    assert running.metric("freshness_seconds_bucket", stage=TOTAL, le="10.0") == 100
     running.end()
 
 

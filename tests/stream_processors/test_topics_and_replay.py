@@ -96,20 +96,32 @@ def test_a_topic_that_would_lose_messages_is_named(kafka, topic_prefix: str) -> 
         [
             NewTopic(names.definitions, num_partitions=2, replication_factor=1),
             NewTopic(names.events, 2, 1, config={"retention.ms": "86400000", "retention.bytes": "1000"}),
-            NewTopic(names.dead_letters, 2, 1),
-        ]
+            NewTopic(names.dead_letters, 2, 1, config={"min.insync.replicas": "2"}),
+            NewTopic(names.identified, 1, 1, config={"max.message.bytes": "1000"}),
+        ],
+        operation_timeout=20,
     )
     for future in made.values():
         future.result()
-    settings = Settings(bootstrap=kafka.bootstrap, topics=names)
+    settings = Settings(bootstrap=kafka.bootstrap, topics=names, partitions=2, replication=3)
     said = "\n".join(topics.check(settings))
     assert f"{names.definitions} has cleanup.policy=delete, but needs compact" in said
     assert f"{names.definitions} has 2 partitions" in said
     assert f"{names.events} keeps messages for 1 days only" in said
     assert f"{names.events} is cut at 1000 bytes" in said
     assert f"{names.dead_letters} takes messages of 1048588 bytes at most" in said
-    assert f"{names.identified} does not exist" in said
-    assert len(said.splitlines()) == 6
+    assert f"{names.dead_letters} keeps messages for 7 days only" in said
+    assert f"{names.dead_letters} wants 2 replicas in sync (min.insync.replicas) and has 1" in said
+    assert f"{names.identified} takes messages of 1000 bytes at most" in said
+    assert f"{names.identified} has 1 partitions, not 2" in said
+    assert said.count(" has 1 replicas, not 3") == 4
+    assert len(said.splitlines()) == 13
+
+
+def test_topics_of_three_replicas_want_two_of_them_in_sync() -> None:
+    wanted = {plan.config["min.insync.replicas"] for plan in topics.plans(Settings(replication=3))}
+    assert wanted == {"2"}
+    assert {plan.config["min.insync.replicas"] for plan in topics.plans(Settings())} == {"1"}
 
 
 def test_a_broker_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
