@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, Protocol
 
 _PREFIX: Final = "HEADSTREAM_KAFKA_"
 # What concerns the way to the broker. Other HEADSTREAM_KAFKA_* variables configure the local one, and
@@ -18,6 +18,43 @@ def client_options(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name.lower().replace("_", "."): value for name, value in found.items() if name.startswith(_GROUPS)
     }
+
+
+class _Said(Protocol):
+    def name(self) -> str: ...
+    def str(self) -> str: ...
+
+
+class Trouble:
+    """What a client of librdkafka says of its way to the broker (its `error_cb`).
+
+    A password or certificate that is refused looks like a broker that is silent to whoever calls, for
+    librdkafka tries on for ever. Its own lines on standard error are left out where this is used.
+    """
+
+    def __init__(self) -> None:
+        self.last: str | None = None
+        self.refused: str | None = None
+
+    def __call__(self, error: _Said) -> None:
+        if error.name() == "_ALL_BROKERS_DOWN":  # It says less than what came before it.
+            return
+        self.last = error.str()
+        if error.name() in _REFUSALS:
+            self.refused = self.last
+
+    def options(self) -> dict[str, Any]:
+        """What the client is made with."""
+        return {"error_cb": self, "log_level": 0}
+
+    def remedy(self) -> str:
+        """What to do about it, and where to look."""
+        if self.refused is None:
+            return "start one, or set HEADSTREAM_BOOTSTRAP"
+        return "see HEADSTREAM_KAFKA_SASL_* and HEADSTREAM_KAFKA_SSL_*"
+
+
+_REFUSALS: Final = ("_AUTHENTICATION", "_SSL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

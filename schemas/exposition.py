@@ -42,18 +42,22 @@ class Freshness(Collector):
         self._counts[stage][bisect_left(SECONDS, seconds)] += events
         self._sums[stage] += seconds * events
 
-    def since(self, stage: str, moments: Iterable[int], now: float) -> None:
-        """Count events by when they happened, in microseconds since the epoch; 0 is one without a time."""
+    def since(self, stage: str, moments: Iterable[int], now: float) -> int:
+        """Count events by when they happened, in microseconds since the epoch, and return how many.
+
+        0 is one without a time, or facts that are of no single event; neither is counted.
+        """
         known = [moment for moment in moments if moment]
         if not known:
-            return
+            return 0
         least, most = now - max(known) / _MICROSECONDS, now - min(known) / _MICROSECONDS
         if least >= 0.0 and bisect_left(SECONDS, least) == bisect_left(SECONDS, most):
             self._counts[stage][bisect_left(SECONDS, least)] += len(known)
             self._sums[stage] += len(known) * now - sum(known) / _MICROSECONDS
-            return
+            return len(known)
         for moment in known:
             self.add(stage, now - moment / _MICROSECONDS)
+        return len(known)
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         family = HistogramMetricFamily(self._name, self._text, labels=self._labelnames)

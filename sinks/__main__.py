@@ -108,7 +108,10 @@ def _unready(source: KafkaSource, sink: Sink, stop: threading.Event) -> str | No
     """Why messages do not get into the store just now, as far as it is ours to say."""
     if sink.blocked:
         return "the dead-letter topic cannot be written, so nothing more is committed until it can"
-    return "the worker is told to stop" if stop.is_set() else None if source.joined else "no partitions yet"
+    if stop.is_set():
+        return "the worker is told to stop"
+    said = source.trouble.refused or source.trouble.last
+    return None if source.joined else f"no partitions yet{'' if said is None else f': {said}'}"
 
 
 def _ready(file: Path | None) -> None:

@@ -13,10 +13,12 @@ from typing import Any, Final, Protocol
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
+from headstream.schemas.clients import Trouble
 from headstream.schemas.dead_letters import attempts
 from headstream.schemas.facts import Origin
 from headstream.sinks.batch import Partition
 from headstream.sinks.core import Message
+from headstream.sinks.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +84,11 @@ class KafkaSource:
         self._topic = topic
         self._waiting = 0
         self._commit_failed = commit_failed
+        self.trouble = Trouble()
+        self._told: str | None = None
         properties: dict[str, Any] = {
             **client,
+            **self.trouble.options(),
             "group.id": group,
             "client.id": "headstream-sink",
             "enable.auto.commit": False,
@@ -103,7 +108,10 @@ class KafkaSource:
         }
         if instance is not None:
             properties["group.instance.id"] = instance
-        self._consumer = Consumer(properties)
+        try:
+            self._consumer = Consumer(properties)
+        except KafkaException as error:
+            raise ConfigurationError(f"HEADSTREAM_KAFKA_* cannot be used: {error.args[0].str()}") from error
         self._consumer.subscribe(
             [topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
@@ -111,6 +119,9 @@ class KafkaSource:
     def poll(self, seconds: float) -> Sequence[Message]:
         """Return what is there, waiting for the first; errors of the broker are logged and waited out."""
         first = self._consumer.poll(seconds)
+        if self.trouble.last != self._told:
+            self._told = self.trouble.last
+            log.warning("the broker is not reached", extra={"error": self._told})
         if first is None:
             return ()
         rest = self._consumer.consume(_AT_ONCE - 1, 0)

@@ -201,9 +201,9 @@ def record(metrics: Metrics, batch: Batch, delivered: Delivered) -> None:
     for letter in delivered.letters:
         metrics.dead_letters.labels(reason=letter.reason).inc()
     for entry in batch.group.entries:
-        metrics.freshness.since(TOTAL, entry.identified.event_times, delivered.stored_at)
+        events = metrics.freshness.since(TOTAL, entry.identified.event_times, delivered.stored_at)
         if entry.at is not None:
-            metrics.freshness.add(STORED, delivered.stored_at - entry.at, entry.events)
+            metrics.freshness.add(STORED, delivered.stored_at - entry.at, events)
 
 
 def event_times(batch: Batch) -> list[int]:

@@ -13,11 +13,12 @@ from typing import Final, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from headstream.schemas.clients import Trouble
 from headstream.schemas.codec import decode_dead_letter, encode_dead_letter
 from headstream.schemas.dead_letters import to_headers
 from headstream.schemas.facts import DeadLetter
 from headstream.schemas.topics import PARTITIONER
-from headstream.sinks.errors import DeadLettersUnavailable
+from headstream.sinks.errors import ConfigurationError, DeadLettersUnavailable
 
 _FRAME: Final = struct.Struct("<II")  # Length and CRC-32 of the record that follows.
 
@@ -164,18 +165,23 @@ class KafkaDeadLetters:
     def __init__(self, configuration: Mapping[str, str], topic: str, *, seconds: float = 10.0) -> None:
         self._topic = topic
         self._seconds = seconds
-        self._producer = Producer(
-            {
-                **configuration,
-                "acks": "all",
-                "enable.idempotence": True,
-                "partitioner": PARTITIONER,
-                "linger.ms": 0,
-                "message.timeout.ms": int(seconds * 1000),
-                "topic.metadata.propagation.max.ms": 2000,
-                "message.max.bytes": 16 * 1024 * 1024,  # The broker's limit decides.
-            }
-        )
+        trouble = Trouble()  # The consumer's says the same, and is told.
+        try:
+            self._producer = Producer(
+                {
+                    **configuration,
+                    **trouble.options(),
+                    "acks": "all",
+                    "enable.idempotence": True,
+                    "partitioner": PARTITIONER,
+                    "linger.ms": 0,
+                    "message.timeout.ms": int(seconds * 1000),
+                    "topic.metadata.propagation.max.ms": 2000,
+                    "message.max.bytes": 16 * 1024 * 1024,  # The broker's limit decides.
+                }
+            )
+        except KafkaException as error:
+            raise ConfigurationError(f"HEADSTREAM_KAFKA_* cannot be used: {error.args[0].str()}") from error
 
     def put(self, letters: Sequence[DeadLetter]) -> None:
         """Send letters and wait until the broker has acknowledged every one."""

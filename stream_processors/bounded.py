@@ -5,16 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
-from headstream.stream_processors.errors import BrokerUnreachable, RetentionExpired
+from headstream.schemas.clients import Trouble
+from headstream.stream_processors.errors import BrokerUnreachable, InvalidSetting, RetentionExpired
 from headstream.stream_processors.settings import Settings
 
 # How long a broker may be silent before a bounded read gives up.
 SILENCE = 30.0
 _CHUNK = 500
 _PAUSE = 0.1
+_ASK = 2.0
 _LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 
 
@@ -26,25 +30,72 @@ class Span:
     high: int
 
 
-def consumer(settings: Settings, **options: str | int | float | bool) -> Consumer:
+class Reader(Consumer):
+    """A consumer that can say what is wrong on its way to the broker."""
+
+    def __init__(self, configuration: Mapping[str, Any]) -> None:
+        self.trouble = Trouble()
+        super().__init__({**configuration, **self.trouble.options()})
+
+
+def consumer(settings: Settings, **options: str | int | float | bool) -> Reader:
     """A consumer that belongs to no group: it is assigned partitions, and commits nothing."""
-    return Consumer(
-        settings.kafka(
-            **{
-                "group.id": f"{settings.group}.reader",  # demanded by the client, never joined
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "error",
-                **options,
-            }
+    try:
+        return Reader(
+            settings.kafka(
+                **{
+                    "group.id": f"{settings.group}.reader",  # demanded by the client, never joined
+                    "enable.auto.commit": False,
+                    "enable.partition.eof": True,
+                    "auto.offset.reset": "error",
+                    **options,
+                }
+            )
         )
+    except KafkaException as error:
+        raise _unusable(error) from error
+
+
+def admin(settings: Settings) -> tuple[AdminClient, Trouble]:
+    """A client that makes and describes topics, and what it says of its way to the broker."""
+    trouble = Trouble()
+    try:
+        return AdminClient({**settings.kafka(), **trouble.options()}), trouble
+    except KafkaException as error:
+        raise _unusable(error) from error
+
+
+def metadata(
+    client: Reader | AdminClient, trouble: Trouble, topic: str | None = None, timeout: float = SILENCE
+) -> Mapping[str, Any]:
+    """The topics that there are, or that one; raises BrokerUnreachable, soon if we are refused."""
+    deadline = time.monotonic() + timeout
+    while True:
+        left = max(0.1, deadline - time.monotonic())
+        try:
+            found = (
+                client.list_topics(timeout=min(left, _ASK))
+                if topic is None
+                else client.list_topics(topic, timeout=min(left, _ASK))
+            )
+            return found.topics
+        except KafkaException as error:
+            client.poll(0)  # Now it says why.
+            if trouble.refused or time.monotonic() >= deadline:
+                said = trouble.refused or trouble.last or error.args[0].str()
+                raise BrokerUnreachable(f"the broker cannot be asked: {said}; {trouble.remedy()}") from error
+
+
+def _unusable(error: KafkaException) -> InvalidSetting:
+    return InvalidSetting(
+        f"HEADSTREAM_KAFKA_* cannot be used: {error.args[0].str()}; see docs/reference/settings.md"
     )
 
 
-def spans(reader: Consumer, topic: str, timeout: float = SILENCE) -> dict[int, Span]:
+def spans(reader: Reader, topic: str, timeout: float = SILENCE) -> dict[int, Span]:
     """What each partition holds now; a message acknowledged before this call is within."""
     try:
-        found = reader.list_topics(topic, timeout=timeout).topics[topic]
+        found = metadata(reader, reader.trouble, topic, timeout)[topic]
         if found.error is not None:
             raise KafkaException(found.error)
         return {

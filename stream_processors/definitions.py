@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from headstream.schemas.codec import decode_document
 from headstream.schemas.definition import Definition
@@ -42,7 +42,7 @@ class DefinitionReader:
         self._stopping = threading.Event()
         # Asks for the end of the topic: a client that is waiting in `consume` answers nothing else
         # (confluent-kafka 2.16).
-        self._asker: Consumer | None = None
+        self._asker: bounded.Reader | None = None
         self._asking = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="definitions", daemon=True)
 

@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
 from headstream.stream_processors import bounded
-from headstream.stream_processors.bounded import Span
+from headstream.stream_processors.bounded import Reader, Span
 from headstream.stream_processors.errors import BrokerUnreachable
 from headstream.stream_processors.metrics import Metrics
 from headstream.stream_processors.settings import Settings
@@ -84,7 +84,7 @@ class LagReader:
         finally:
             reader.close()
 
-    def _show(self, reader: Consumer, partitions: frozenset[int]) -> None:
+    def _show(self, reader: Reader, partitions: frozenset[int]) -> None:
         topic = self._settings.topics.events
         asked = [TopicPartition(topic, number) for number in sorted(partitions)]
         if not asked:
@@ -104,7 +104,7 @@ class LagReader:
                 age = max(0.0, now - oldest[number])
                 self._metrics.lag_seconds.labels(partition=str(number)).set(age)
 
-    def _oldest(self, reader: Consumer, topic: str, lags: Mapping[int, Lag]) -> dict[int, float]:
+    def _oldest(self, reader: Reader, topic: str, lags: Mapping[int, Lag]) -> dict[int, float]:
         """When the first uncommitted message of each partition was written, in seconds since the epoch."""
         behind = {number: lag.first for number, lag in lags.items() if lag.messages}
         if not behind:
@@ -115,7 +115,7 @@ class LagReader:
         finally:
             reader.unassign()
 
-    def _times(self, reader: Consumer, wanted: set[int]) -> Iterable[tuple[int, float]]:
+    def _times(self, reader: Reader, wanted: set[int]) -> Iterable[tuple[int, float]]:
         deadline = time.monotonic() + _READ_SECONDS
         while wanted and time.monotonic() < deadline and not self._stopping.is_set():
             message = reader.poll(0.2)

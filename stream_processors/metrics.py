@@ -90,5 +90,5 @@ class Metrics:
         """
         if published_at is None:
             return
-        self.freshness.since(PUBLISHED, moments, published_at)
-        self.freshness.add(TRACKED, tracked_at - published_at, len(moments))
+        events = self.freshness.since(PUBLISHED, moments, published_at)
+        self.freshness.add(TRACKED, tracked_at - published_at, events)

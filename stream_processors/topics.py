@@ -20,7 +20,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
     ResourceType,
 )
 
-from headstream.stream_processors.errors import TopicsUnusable
+from headstream.stream_processors import bounded
+from headstream.stream_processors.errors import BrokerUnreachable, TopicsUnusable
 from headstream.stream_processors.settings import Settings
 
 _TIMEOUT = 30.0
@@ -74,8 +75,7 @@ def create(settings: Settings) -> list[str]:
 
     Safe to call from several workers at once.
     """
-    admin = _admin(settings)
-    existing = _existing(admin, settings)
+    admin, existing = _existing(settings)
     wanted = [
         NewTopic(
             plan.name,
@@ -103,8 +103,7 @@ def create(settings: Settings) -> list[str]:
 
 def check(settings: Settings) -> list[str]:
     """What is wrong with the topics, in sentences; empty when a worker can keep its promise."""
-    admin = _admin(settings)
-    existing = _existing(admin, settings)
+    admin, existing = _existing(settings)
     present = [plan for plan in plans(settings) if plan.name in existing]
     configs = _configs(admin, [plan.name for plan in present])
     problems = [
@@ -203,19 +202,15 @@ def _size_problems(plan: Plan, config: Mapping[str, str]) -> Iterator[str]:
     )
 
 
-def _admin(settings: Settings) -> AdminClient:
-    return AdminClient(settings.kafka())
-
-
-def _existing(admin: AdminClient, settings: Settings) -> dict[str, Found]:
+def _existing(settings: Settings) -> tuple[AdminClient, dict[str, Found]]:
+    admin, trouble = bounded.admin(settings)
     try:
-        found = admin.list_topics(timeout=_TIMEOUT).topics
-    except KafkaException as error:
-        raise TopicsUnusable(
-            f"no Kafka broker answers at {settings.bootstrap} ({error.args[0].str()}); "
-            "start one, or set HEADSTREAM_BOOTSTRAP"
-        ) from error
-    return {
+        found = bounded.metadata(admin, trouble, timeout=_TIMEOUT)
+    except BrokerUnreachable as error:
+        said = trouble.refused or trouble.last or "no answer"
+        what = "does not let us in" if trouble.refused else "does not answer"
+        raise TopicsUnusable(f"Kafka at {settings.bootstrap} {what} ({said}); {trouble.remedy()}") from error
+    return admin, {
         name: Found(
             partitions=len(topic.partitions),
             replicas=min((len(each.replicas) for each in topic.partitions.values()), default=0),

@@ -20,6 +20,7 @@ class RelayMetrics:
         self,
         registry: CollectorRegistry,
         waiting: Callable[[], int] = lambda: 0,
+        trouble: Callable[[], str | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -38,6 +39,7 @@ class RelayMetrics:
         )
         self.waiting.set_function(waiting)
         self._waiting = waiting
+        self._trouble = trouble
         self._clock = clock
         self._last = Shipped()
         self._counted: dict[Counter, dict[str, int]] = {self.losses: {}, self.warnings: {}}
@@ -57,7 +59,9 @@ class RelayMetrics:
         silent = self._clock() - self._round
         if silent < _PATIENT_SECONDS:
             return None
-        return f"the broker has taken nothing for {silent:.0f} s; {self._waiting()} messages wait for it"
+        said = self._trouble()
+        why = "" if said is None else f" ({said})"
+        return f"the broker has taken nothing for {silent:.0f} s{why}; {self._waiting()} messages wait for it"
 
     def _tally(self, counter: Counter, counts: Mapping[str, int]) -> None:
         counted = self._counted[counter]

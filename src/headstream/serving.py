@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 # the spool. What is not taken in by then is there at the next start.
 _GRACE_SECONDS = 4
 _LAST_SECONDS = 4.0
+_LOOK_SECONDS = 2.0
 
 
 def serve(places: Places) -> None:
@@ -103,10 +104,11 @@ def relay(
     folder = root or _spool(settings)
     transport = KafkaTransport.from_settings(settings)
     registry = CollectorRegistry()
-    metrics = RelayMetrics(registry, lambda: transport.waiting)
+    metrics = RelayMetrics(registry, lambda: transport.waiting, lambda: transport.last_error)
     if watch:
         configure(os.environ)
         _show(registry, metrics)
+        threading.Thread(target=_tell_trouble, args=(metrics, stop), name="trouble", daemon=True).start()
         log.info("relay begins", extra={"spool": str(folder), "broker": settings.bootstrap})
     _say_ready()
     try:
@@ -125,6 +127,8 @@ def relay(
     if watch:
         log.info("relay ends", extra={"events": shipped.events, "waiting": shipped.waiting})
     if not watch:
+        if shipped.waiting and transport.last_error is not None:
+            tell(f"the broker is not reached: {transport.last_error}")
         tell(f"shipped {shipped.events} events in {shipped.bags} bags and {shipped.documents} documents")
         stay = sum(writer_lives(each, settings.silent_seconds) for each in spools(folder))
         if stay:
@@ -144,6 +148,18 @@ def _show(registry: CollectorRegistry, metrics: RelayMetrics) -> None:
     host = os.environ.get("HEADSTREAM_METRICS_HOST") or HOST
     if int(port):
         offer(registry, host, int(port), metrics.unready)
+
+
+def _tell_trouble(metrics: RelayMetrics, stop: threading.Event) -> None:
+    """Log when nothing gets through any more, and when it does again."""
+    held = False
+    while not stop.wait(_LOOK_SECONDS):
+        reason = metrics.unready()
+        if reason is not None and not held:
+            log.warning("nothing gets through", extra={"reason": reason})
+        elif reason is None and held:
+            log.info("the broker takes messages again")
+        held = reason is not None
 
 
 class _Taker(threading.Thread):
