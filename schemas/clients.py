@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -39,7 +40,7 @@ class Trouble:
     def __call__(self, error: _Said) -> None:
         if error.name() == "_ALL_BROKERS_DOWN":  # It says less than what came before it.
             return
-        self.last = error.str()
+        self.last = _HOW_LONG.sub("", error.str())  # So that what is said again is equal.
         if error.name() in _REFUSALS:
             self.refused = self.last
 
@@ -54,6 +55,7 @@ class Trouble:
         return "see HEADSTREAM_KAFKA_SASL_* and HEADSTREAM_KAFKA_SSL_*"
 
 
+_HOW_LONG: Final = re.compile(r" \(after [^)]*\)$")
 _REFUSALS: Final = ("_AUTHENTICATION", "_SSL")
 
 

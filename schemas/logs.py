@@ -20,6 +20,8 @@ JSON: Final = "json"
 _LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 # They say much that is of no use to whoever runs headstream.
 _CHATTY: Final = ("aiokafka", "faust", "httpcore", "httpx", "mode")
+_WHILE: Final = 30.0
+_REMEMBERED: Final = 1000
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
@@ -35,12 +37,35 @@ def configure(environ: Mapping[str, str], stream: TextIO | None = None) -> None:
     if level not in _LEVELS:
         raise SettingsUnusable(f"HEADSTREAM_LOG_LEVEL is {level!r}; it must be one of {', '.join(_LEVELS)}")
     handler = logging.StreamHandler(stream or sys.stderr)
+    handler.addFilter(OnceInAWhile())
     handler.setFormatter(JsonLine() if form == JSON else FactsLine())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
+
+
+class OnceInAWhile(logging.Filter):
+    """Lets the same line of a library through once in half a minute.
+
+    aiokafka says ten times a second that a topic is not there, for as long as it is not.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] not in _CHATTY:
+            return True
+        line = (record.name, record.getMessage())
+        if record.created - self._said.get(line, float("-inf")) < _WHILE:
+            return False
+        if len(self._said) >= _REMEMBERED:
+            self._said.clear()
+        self._said[line] = record.created
+        return True
 
 
 def facts(record: logging.LogRecord) -> dict[str, Any]:

@@ -111,11 +111,13 @@ class LagReader:
             return {}
         reader.assign([TopicPartition(topic, number, first) for number, first in behind.items()])
         try:
-            return dict(self._times(reader, set(behind)))
+            return dict(self._times(reader, topic, set(behind)))
         finally:
+            # A pause outlives the assignment (librdkafka 2.x).
+            reader.resume([TopicPartition(topic, number) for number in behind])
             reader.unassign()
 
-    def _times(self, reader: Reader, wanted: set[int]) -> Iterable[tuple[int, float]]:
+    def _times(self, reader: Reader, topic: str, wanted: set[int]) -> Iterable[tuple[int, float]]:
         deadline = time.monotonic() + _READ_SECONDS
         while wanted and time.monotonic() < deadline and not self._stopping.is_set():
             message = reader.poll(0.2)
@@ -124,5 +126,5 @@ class LagReader:
             number = message.partition()
             assert number is not None
             wanted.discard(number)
-            reader.pause([TopicPartition(topic=self._settings.topics.events, partition=number)])
+            reader.pause([TopicPartition(topic, number)])
             yield number, message.timestamp()[1] / 1000

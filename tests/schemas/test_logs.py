@@ -60,6 +60,16 @@ def test_the_level_is_that_of_the_setting() -> None:
     assert told(HEADSTREAM_LOG_LEVEL="CRITICAL") == ""
 
 
+def test_a_library_that_repeats_itself_is_heard_once_and_we_each_time() -> None:
+    stream = io.StringIO()
+    configure({}, stream)
+    for name in ("aiokafka.cluster", "headstream.test"):
+        for _ in range(5):
+            logging.getLogger(name).error("no topic %s", "t")
+    assert stream.getvalue().count("aiokafka.cluster: no topic t") == 1
+    assert stream.getvalue().count("headstream.test: no topic t") == 5
+
+
 @pytest.mark.parametrize("name", ["HEADSTREAM_LOG_FORMAT", "HEADSTREAM_LOG_LEVEL"])
 def test_a_setting_that_is_none_is_named(name: str) -> None:
     with pytest.raises(SettingsUnusable, match=f"{name} is"):
