@@ -55,8 +55,14 @@ class Freshness(Collector):
             self._counts[stage][bisect_left(SECONDS, least)] += len(known)
             self._sums[stage] += len(known) * now - sum(known) / _MICROSECONDS
             return len(known)
+        counts, total = self._counts[stage], 0.0
         for moment in known:
-            self.add(stage, now - moment / _MICROSECONDS)
+            seconds = now - moment / _MICROSECONDS
+            if seconds < 0.0:
+                seconds = 0.0
+            counts[bisect_left(SECONDS, seconds)] += 1
+            total += seconds
+        self._sums[stage] += total
         return len(known)
 
     def collect(self) -> Iterator[HistogramMetricFamily]:

@@ -76,7 +76,7 @@ def make_app(
         broker_rebalance_timeout=2 * settings.session_seconds,
         consumer_auto_offset_reset="earliest",
         # Static membership: a worker that is back within its session has its partitions at once, and
-        # nobody else's move (docs/decisions/0010).
+        # nobody else's move.
         consumer_group_instance_id=settings.instance,
         topic_allow_declare=False,
         topic_disable_leader=True,

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, cast
 
-from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import KafkaException, Message
 from fastavro.write import Writer
 
 from headstream.schemas.codec import decode_bag, decode_document
@@ -79,7 +79,7 @@ class _Archiving:
     def __init__(
         self,
         settings: Settings,
-        reader: Consumer,
+        reader: bounded.Reader,
         root: Path,
         progress: Progress | None,
         allow_missing: bool,
@@ -339,7 +339,7 @@ def _bytes(value: Any) -> bytes | None:
     return value.encode() if isinstance(value, str) else value
 
 
-def _cluster(reader: Consumer, settings: Settings) -> str:
+def _cluster(reader: bounded.Reader, settings: Settings) -> str:
     try:
         return str(reader.list_topics(timeout=bounded.SILENCE).cluster_id)
     except KafkaException as error:

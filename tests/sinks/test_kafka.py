@@ -1,5 +1,6 @@
 """The sink as a process, between a real Kafka and a real store."""
 
+import json
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ import httpx
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from prometheus_client.parser import text_string_to_metric_families
 
 from headstream.schemas.codec import decode_identified, encode_identified
 from headstream.schemas.dead_letters import from_headers
@@ -296,6 +298,91 @@ def test_a_slow_write_costs_no_rebalance(pipeline: Pipeline, steps: Steps, until
     finally:
         stop.set()
         thread.join(15)
+
+
+class Member:
+    """A source that is polled in a thread, and the partitions that came to it and went."""
+
+    def __init__(self, pipeline: Pipeline, name: str) -> None:
+        self.source = KafkaSource(
+            {"bootstrap.servers": pipeline.bootstrap},
+            pipeline.topics.identified,
+            group=pipeline.group,
+            instance=name,
+            session_seconds=30,
+        )
+        self.gone: list[frozenset[tuple[str, int]]] = []
+        self.source.revoked = lambda partitions, lost: self.gone.append(partitions)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._poll)
+        self._thread.start()
+
+    def _poll(self) -> None:
+        while not self._stop.is_set():
+            self.source.poll(0.1)
+
+    def end(self) -> frozenset[tuple[str, int]]:
+        """What it had when it ended."""
+        self._stop.set()
+        self._thread.join(15)
+        had = self.source.assigned
+        self.source.revoked = lambda partitions, lost: None
+        self.source.close(1)
+        return had
+
+
+def test_static_members_come_back_to_their_partitions_and_nobody_elses_move(
+    pipeline: Pipeline, until: Until
+) -> None:
+    """Two workers are restarted one after the other, as a rolling update does."""
+    members = {name: Member(pipeline, name) for name in ("a", "b")}
+    try:
+        until(lambda: sum(len(each.source.assigned) for each in members.values()) == PARTITIONS, 30)
+        until(lambda: all(each.source.assigned for each in members.values()), 30)
+        for each in members.values():
+            each.gone.clear()
+        for name in ("a", "b"):
+            had = members[name].end()
+            members[name] = Member(pipeline, name)
+            until(lambda: members[name].source.assigned == had, 20)  # noqa: B023
+        assert not [each.gone for each in members.values() if each.gone]
+        assert sum(len(each.source.assigned) for each in members.values()) == PARTITIONS
+    finally:
+        for each in members.values():
+            each.end()
+
+
+def test_a_worker_shows_freshness_lag_and_repeats_and_logs_the_run_of_what_it_refuses(
+    pipeline: Pipeline, store: BlazegraphStore, steps: Steps, until: Until
+) -> None:
+    pipeline.create(pipeline.topics.dead_letters)
+    (port,) = free_ports(1)
+    illegal = steps(8, run="run-2", poison="a b")
+    pipeline.produce([encode_identified(steps(number)) for number in range(9)] + [encode_identified(illegal)])
+    pipeline.produce([encode_identified(steps(0)), b"", b"canary"])  # Bag 0 again, behind bags 3 and 6.
+    pipeline.start(HEADSTREAM_METRICS_PORT=str(port), HEADSTREAM_LOG_FORMAT="json")
+
+    def shown(name: str, **labels: str) -> float | None:
+        text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+        found = [
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == f"headstream_sink_{name}" and labels.items() <= sample.labels.items()
+        ]
+        return sum(found) if found else None
+
+    until(lambda: sum(pipeline.committed()) == 13, 30)
+    assert shown("events_in_total") == 54 and shown("events_total") == 54
+    assert shown("duplicate_messages_total") == 1
+    assert shown("freshness_seconds_count", stage="total") == 54
+    assert shown("freshness_seconds_count", stage="stored") == 54
+    until(lambda: shown("lag_messages") == shown("lag_seconds") == 0, 20)
+    lines = [json.loads(line) for line in pipeline.log().splitlines()]
+    told = {line["reason"]: line for line in lines if line["message"] == "refused"}
+    assert told["illegal-fact"]["run"] == "w/r"
+    assert (told["undecodable"]["topic"], told["undecodable"]["letters"]) == (pipeline.topics.identified, 2)
+    assert "canary" not in pipeline.log()
 
 
 def test_a_worker_without_a_store_says_what_to_set() -> None:

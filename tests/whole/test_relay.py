@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
@@ -21,6 +22,7 @@ from headstream.schemas.documents import Document
 from headstream.schemas.events import Bag
 from headstream.schemas.identifiers import DEFAULT_BASE
 from headstream.schemas.topics import Topics
+from headstream.services.ports import free_ports
 from headstream.sinks.core import write_identified
 from headstream.sinks.dead_letters import MemoryDeadLetters
 from headstream.sinks.graph_hash import graph_hash
@@ -77,10 +79,10 @@ class Field:
         command = [sys.executable, "-c", text, execution, way]
         return subprocess.run(command, env={**self.env, **more}, check=False, timeout=60).returncode
 
-    def relay(self) -> subprocess.Popen[bytes]:
+    def relay(self, **more: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "headstream", "ship", "--watch", str(self.spool)],
-            env={**self.env, **self.online},
+            env={**self.env, **self.online, **more},
             stderr=subprocess.DEVNULL,
         )
 
@@ -196,6 +198,28 @@ def test_two_relays_and_a_copy_give_the_graph_of_one(field: Field, crashed: str,
             relay.terminate()
         codes = [relay.wait(30) for relay in relays]
     assert codes == [0, 0] and field.arrived() == crashed
+
+
+def test_a_relay_shows_what_it_shipped_and_is_gone_soon_after_it_is_told(
+    field: Field, crashed: str, until: Any
+) -> None:
+    (port,) = free_ports(1)
+    relay = field.relay(HEADSTREAM_RELAY_METRICS_PORT=str(port))
+
+    def asked(path: str) -> httpx.Response:
+        return httpx.get(f"http://127.0.0.1:{port}/{path}", trust_env=False)
+
+    try:
+        gone(field, until)
+        until(lambda: "headstream_relay_spools_total 1.0" in asked("metrics").text, 10)
+        shown = asked("metrics").text
+        assert "headstream_relay_documents_total 1.0" in shown
+        assert "headstream_relay_events_total 0.0" not in shown
+        assert "headstream_relay_waiting_messages 0.0" in shown
+        assert asked("healthz").status_code == asked("readyz").status_code == 200
+    finally:
+        relay.terminate()
+        assert relay.wait(10) == 0
 
 
 def test_a_relay_ships_a_folder_that_other_hosts_write(field: Field, crashed: str, until: Any) -> None:
