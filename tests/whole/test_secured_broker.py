@@ -100,14 +100,13 @@ def client(tmp_path: Path) -> Iterator[Callable[..., Client]]:
             process.wait(10)
 
 
-@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-512", "PLAIN"])
 def test_a_captured_run_reaches_the_graph_over_tls_and_sasl(
-    broker: SecuredKafka, client: Callable[..., Client], mechanism: str
+    broker: SecuredKafka, client: Callable[..., Client]
 ) -> None:
-    ours = client({**broker.environ(mechanism), "HEADSTREAM_TOPIC_PREFIX": f"t.{mechanism}"})
+    ours = client(broker.environ())
     made = ours.run("-m", "headstream", "topics", "create")
     assert made.returncode == 0 and made.stdout.count("made ") == 4, made.stderr
-    assert ours.run("-m", "headstream", "topics", "check").returncode == 0
+    assert client(broker.environ("PLAIN")).run("-m", "headstream", "topics", "check").returncode == 0
     ours.start("tracker")
     ours.start("sink")
     captured = ours.run("-c", SCRIPT)
