@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help setup demo test check format clean
+.PHONY: help setup demo test test-faults check format clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -27,6 +27,9 @@ demo: setup ## Run the seismic use case and answer Q1 to Q6 (SERVICES=embedded|f
 
 test: setup ## Run the whole suite, real Kafka and Blazegraph included (ARGS="-k name")
 	$(BIN)/pytest $(ARGS)
+
+test-faults: setup ## Kill workers, sinks and the broker under load, full size (ARGS="-k broker --seed 7", or --lf)
+	$(BIN)/pytest tests/faults --full -s -v $(ARGS)
 
 check: setup ## Lint, types and layers
 	$(BIN)/ruff check .

@@ -31,6 +31,13 @@ class Namespace:
     base: str
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of tests/faults; here, because pytest reads options only from the folder it is given."""
+    faults = parser.getgroup("faults")
+    faults.addoption("--full", action="store_true", help="run tests/faults in full size, not the short one")
+    faults.addoption("--seed", type=int, help="of the random schedules; a failed test prints its own")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """End a session that is told to stop in the way of a Ctrl-C, so that no JVM outlives it."""
     session = os.getpid()
