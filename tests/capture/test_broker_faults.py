@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -14,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +22,8 @@ from headstream.capture.reading import spools
 from headstream.schemas.codec import decode_bag
 from headstream.schemas.events import IterationBlock
 from headstream.schemas.topics import Topics
+
+from ..faults.broker import Broker
 
 if TYPE_CHECKING:
     from headstream.services.artefacts import Artefacts
@@ -52,67 +51,19 @@ print(json.dumps([number, took[len(took) * 99 // 100], took[-1], capture.losses(
 """
 
 
-def tcp_proxy() -> ModuleType:
-    path = Path(__file__).parents[1] / "faults" / "tcp_proxy.py"
-    specification = importlib.util.spec_from_file_location("tcp_proxy", path)
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
-class Broker:
-    """A real broker that can be reached through a proxy only: it advertises the proxy's address."""
-
-    def __init__(self, folder: Path) -> None:
-        from headstream.services.kafka import KafkaService
-        from headstream.services.ports import free_ports
-
-        port, controller = free_ports(2)
-        self.proxy: Any = tcp_proxy().TcpProxy(("127.0.0.1", port))
-        advertised = f"advertised.listeners=PLAINTEXT://127.0.0.1:{self.proxy.port}"
-
-        class ProxiedKafka(KafkaService):
-            __slots__ = ()
-
-            def prepare(self) -> Any:
-                child = KafkaService.prepare(self)
-                properties = self.data / "server.properties"
-                lines = properties.read_text("latin-1").splitlines()
-                kept = [line for line in lines if not line.startswith("advertised.listeners=")]
-                properties.write_text("\n".join([*kept, advertised, ""]), "latin-1")
-                return child
-
-        self.service = ProxiedKafka(folder, port, controller)
-        self.bootstrap = f"127.0.0.1:{self.proxy.port}"
-
-    @property
-    def pid(self) -> int:
-        found = self.service.identity()
-        assert found is not None
-        return found.pid
-
-    def topics(self, prefix: str) -> Topics:
-        topics = Topics(prefix)
-        admin = AdminClient({"bootstrap.servers": self.bootstrap})
-        made = admin.create_topics([NewTopic(topics.events, 2, 1), NewTopic(topics.definitions, 1, 1)])
-        for future in made.values():
-            future.result(30)
-        return topics
+def make_topics(broker: Broker, prefix: str) -> Topics:
+    topics = Topics(prefix)
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    made = admin.create_topics([NewTopic(topics.events, 2, 1), NewTopic(topics.definitions, 1, 1)])
+    for future in made.values():
+        future.result(30)
+    return topics
 
 
 @pytest.fixture(scope="module")
 def broker(artefacts: Artefacts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    folder = tmp_path_factory.mktemp("proxied")
-    made = Broker(folder)
-    with made.proxy:
-        made.service.start()
-        try:
-            yield made
-        finally:
-            made.proxy.fault("pass")
-            made.service.stop()
-            shutil.rmtree(folder, ignore_errors=True)
+    with Broker(tmp_path_factory.mktemp("proxied")).running() as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)
@@ -193,7 +144,7 @@ class Running:
 
 @pytest.fixture
 def running(broker: Broker, topic_prefix: str, tmp_path: Path) -> Running:
-    made = Running(broker, broker.topics(topic_prefix.rstrip(".")), tmp_path)
+    made = Running(broker, make_topics(broker, topic_prefix.rstrip(".")), tmp_path)
     made.ship_some()
     return made
 
@@ -206,7 +157,7 @@ def wait(seconds: float) -> None:
 def test_a_broker_that_comes_after_the_start_gets_everything(
     broker: Broker, topic_prefix: str, tmp_path: Path
 ) -> None:
-    topics = broker.topics(topic_prefix.rstrip("."))
+    topics = make_topics(broker, topic_prefix.rstrip("."))
     broker.proxy.fault("refuse")
     running = Running(broker, topics, tmp_path)
     wait(3)
@@ -232,13 +183,7 @@ def test_a_broker_that_is_killed_again_and_again_costs_nothing(broker: Broker, r
 def test_a_broker_that_stands_still_costs_nothing_and_nothing_is_repeated(
     broker: Broker, running: Running
 ) -> None:
-    import signal
-
-    os.kill(broker.pid, signal.SIGSTOP)
-    try:
-        wait(4)
-    finally:
-        os.kill(broker.pid, signal.SIGCONT)
+    broker.pause(4)
     running.end()
 
 
