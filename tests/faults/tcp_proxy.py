@@ -3,7 +3,8 @@
     with TcpProxy(("127.0.0.1", 19092)) as proxy:
         proxy.fault("delay", seconds=0.2)
 
-It stays in the way only if the broker advertises the address of the proxy (broker.py). A fault holds for open and for new connections until the next.
+It stays in the way only if the broker advertises the address of the proxy (broker.py). A fault
+holds for open and for new connections until the next.
 
     pass       as if it were not there
     delay      each piece arrives so many seconds later
