@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Final, Literal
 
 import httpx
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from headstream.schemas.topics import PARTITIONER
 from headstream.schemas.vocabulary import expand
 from headstream.sinks.graph_hash import graph_hash
 from headstream.sinks.stores import open_store
-from headstream.stream_processors import topics
+from headstream.stream_processors import bounded, topics
+from headstream.stream_processors.errors import BrokerUnreachable
 from headstream.stream_processors.settings import Settings
 
 from .load import Load
@@ -126,25 +127,24 @@ class Publisher:
 class Progress:
     """How far a group has come through a topic; what it cannot ask just now it remembers."""
 
-    def __init__(self, bootstrap: str, topic: str, group: str) -> None:
-        self._reader = Consumer(
-            {"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False, "log_level": 0}
-        )
-        self._places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+    def __init__(self, settings: Settings, topic: str, group: str) -> None:
+        self._reader = bounded.consumer(settings, **{"group.id": group, "log_level": 0})
+        self._topic = topic
         self._done = 0
 
     def done(self) -> int:
         """Messages that are committed."""
+        places = [TopicPartition(self._topic, number) for number in range(PARTITIONS)]
         with suppress(KafkaException):
-            found = self._reader.committed(self._places, timeout=5)
+            found = self._reader.committed(places, timeout=5)
             self._done = sum(max(0, place.offset) for place in found)
         return self._done
 
     def end(self) -> int | None:
         """Messages that the topic holds, None if nobody answers."""
         try:
-            return sum(self._reader.get_watermark_offsets(place, timeout=5)[1] for place in self._places)
-        except KafkaException:
+            return sum(span.high for span in bounded.spans(self._reader, self._topic, 5).values())
+        except BrokerUnreachable:
             return None
 
     def close(self) -> None:
@@ -174,10 +174,10 @@ class Cluster:
         self.publisher = Publisher(bootstrap)
         names = self.settings.topics
         self.progress: dict[Stage, Progress] = {
-            "tracker": Progress(bootstrap, names.events, self.settings.group),
-            "sink": Progress(bootstrap, names.identified, f"{prefix}.sink"),
+            "tracker": Progress(self.settings, names.events, self.settings.group),
+            "sink": Progress(self.settings, names.identified, f"{prefix}.sink"),
         }
-        self._letters = Progress(bootstrap, names.dead_letters, "unused")
+        self._letters = Progress(self.settings, names.dead_letters, "unused")
         self._store, self._folder = store, folder
 
     def start(self, *names: str, environ: Mapping[str, str] | None = None) -> None:
