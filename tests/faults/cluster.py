@@ -113,6 +113,12 @@ class Publisher:
             self._producer.produce(topic, key=key, value=value, on_delivery=self._delivered)
             self._producer.poll(0)
 
+    @property
+    def waiting(self) -> int:
+        """Messages that the broker has not acknowledged yet."""
+        self._producer.poll(0)
+        return len(self._producer)
+
     def flush(self, seconds: float) -> None:
         assert self._producer.flush(seconds) == 0, f"messages not acknowledged after {seconds:g} s"
         assert self.failed == []

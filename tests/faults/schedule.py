@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """`victim` gets `signal` once its stage has done a `share` of the turn's load, or after `patience`.
+    """`victim` gets `signal` when its stage has done a `share` of the turn's load, or after `patience`.
 
     It is started again `down` seconds after it is gone.
     """

@@ -28,15 +28,13 @@ class Chaos:
         self.longest_end = 0.0
         self.amid_work = 0
 
-    def kill(self, kill: Kill, part: int) -> None:
-        """End the victim when its stage has done its share of a part of the load."""
+    def kill(self, kill: Kill, before: int, part: int) -> None:
+        """End the victim when its stage has done its share of a part of the load, and all before it."""
         worker = self._cluster.workers[kill.victim]
         if worker.name in self._under_way:
             self._under_way[worker.name].result(60)
         progress = self._cluster.progress[worker.stage]
-        goal, deadline = progress.done() + kill.share * part, time.monotonic() + kill.patience
-        while progress.done() < goal and time.monotonic() < deadline:
-            time.sleep(0.02)
+        _await_for_a_while(lambda: progress.done() >= before + kill.share * part, kill.patience)
         end = progress.end()
         self.amid_work += end is not None and progress.done() < end
         self._under_way[worker.name] = self._pool.submit(self._end_and_start, kill)
@@ -60,6 +58,13 @@ class Chaos:
         self.longest_end = max(self.longest_end, self._cluster.workers.pop(name).end(signal.SIGTERM))
 
 
+def _await_for_a_while(condition: Callable[[], bool], seconds: float) -> None:
+    """Go on when it holds, or when the time is over: nothing here may stop the schedule."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
 def test_every_event_is_in_the_graph_whoever_is_killed_joins_or_leaves(
     kafka: Any, new_cluster: Callable[[str], Cluster], scale: Scale, seed: int
 ) -> None:
@@ -73,12 +78,16 @@ def test_every_event_is_in_the_graph_whoever_is_killed_joins_or_leaves(
     cluster.wait_ready()
     cluster.define(load)
     chaos, began = Chaos(cluster), time.monotonic()
+    part = -(-len(messages) // len(turns))
     for number, turn in enumerate(turns):
         print(f"{time.monotonic() - began:6.1f} s  {cluster.told()}  {turn}", flush=True)
-        part = messages[number * len(messages) // len(turns) : (number + 1) * len(messages) // len(turns)]
-        cluster.publish(part)
+        before = number * part
+        # The kills are spread over the whole stream: the last stage is at most two parts behind.
+        stored = cluster.progress["sink"]
+        _await_for_a_while(lambda: stored.done() >= before - 2 * part, scale.patience)  # noqa: B023
+        cluster.publish(messages[before : before + part])
         cluster.start(*turn.joining)
-        chaos.kill(turn.kill, len(part))
+        chaos.kill(turn.kill, before, part)
         for guest in turn.leaving:
             chaos.leave(guest)
     cluster.publisher.flush(60)
@@ -89,5 +98,6 @@ def test_every_event_is_in_the_graph_whoever_is_killed_joins_or_leaves(
         f"{len(turns)} kills, {chaos.amid_work} with work to do; gone at most {chaos.longest_end:.1f} s "
         f"after a signal; recovered {recovery:.1f} s after the last restart"
     )
+    assert chaos.amid_work > len(turns) // 2, "most kills come while there is work to do"
     wait_for(lambda: all(one.ready for one in cluster.workers.values()), 60, lambda: "everybody ready")
     prove(cluster, load)
