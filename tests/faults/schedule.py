@@ -50,7 +50,7 @@ def plan(
             Kill(
                 victim=chance.choice(workers),
                 signal=chance.choice((signal.SIGKILL, signal.SIGTERM)),
-                share=chance.random(),
+                share=0.8 * chance.random(),
                 patience=patience * chance.random(),
                 down=1.5 * chance.random(),
             ),

@@ -98,6 +98,6 @@ def test_every_event_is_in_the_graph_whoever_is_killed_joins_or_leaves(
         f"{len(turns)} kills, {chaos.amid_work} with work to do; gone at most {chaos.longest_end:.1f} s "
         f"after a signal; recovered {recovery:.1f} s after the last restart"
     )
-    assert chaos.amid_work > len(turns) // 2, "most kills come while there is work to do"
+    assert chaos.amid_work >= len(turns) / 3, "kills come while there is work to do"
     wait_for(lambda: all(one.ready for one in cluster.workers.values()), 60, lambda: "everybody ready")
     prove(cluster, load)
