@@ -40,7 +40,7 @@ SHORT = Scale(
     slow=3,
     partition=5,
     patience=4,
-    recovery=90,
+    recovery=60,
 )
 FULL = Scale(
     worker_events=200_000,
@@ -51,7 +51,7 @@ FULL = Scale(
     slow=20,
     partition=15,
     patience=10,
-    recovery=180,
+    recovery=120,
 )
 
 
