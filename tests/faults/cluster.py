@@ -133,14 +133,14 @@ class Publisher:
 class Progress:
     """How far a group has come through a topic; what it cannot ask just now it remembers."""
 
-    def __init__(self, settings: Settings, topic: str, group: str) -> None:
+    def __init__(self, settings: Settings, topic: str, group: str, partitions: int = PARTITIONS) -> None:
         self._reader = bounded.consumer(settings, **{"group.id": group, "log_level": 0})
-        self._topic = topic
+        self._topic, self._partitions = topic, partitions
         self._done = 0
 
     def done(self) -> int:
         """Messages that are committed."""
-        places = [TopicPartition(self._topic, number) for number in range(PARTITIONS)]
+        places = [TopicPartition(self._topic, number) for number in range(self._partitions)]
         with suppress(KafkaException):
             found = self._reader.committed(places, timeout=5)
             self._done = sum(max(0, place.offset) for place in found)
@@ -183,6 +183,7 @@ class Cluster:
             "tracker": Progress(self.settings, names.events, self.settings.group),
             "sink": Progress(self.settings, names.identified, f"{prefix}.sink"),
         }
+        self._documents = Progress(self.settings, names.definitions, self.settings.group, partitions=1)
         self._letters = Progress(self.settings, names.dead_letters, "unused")
         self._store, self._folder = store, folder
 
@@ -210,7 +211,8 @@ class Cluster:
 
     def at_rest(self) -> bool:
         """Nothing is left to do: asked stage by stage, in the order of the stream."""
-        return all(one.end() == one.done() for one in (self.progress["tracker"], self.progress["sink"]))
+        stages = (self._documents, self.progress["tracker"], self.progress["sink"])
+        return all(one.end() == one.done() for one in stages)
 
     def wait_at_rest(self, seconds: float) -> float:
         """Await the end of all work and return how long it took from now."""
@@ -218,7 +220,8 @@ class Cluster:
 
     def told(self) -> str:
         """Where the stream is."""
-        return ", ".join(f"{stage} {one.done()} of {one.end()}" for stage, one in self.progress.items())
+        stages = {**self.progress, "documents": self._documents}
+        return ", ".join(f"{stage} {one.done()} of {one.end()}" for stage, one in stages.items())
 
     def ledger(self, load: Load) -> dict[str, int]:
         """Every event that was published is in the graph or a dead letter; the graph is asked for each."""
@@ -244,7 +247,7 @@ class Cluster:
     def close(self) -> None:
         for worker in self.workers.values():
             worker.destroy()
-        for one in (*self.progress.values(), self._letters):
+        for one in (*self.progress.values(), self._documents, self._letters):
             one.close()
 
     def _count(self, predicate: str) -> int:
