@@ -33,7 +33,8 @@ def test_a_replay_of_what_is_up_is_equal_to_the_live_graph(filled: Any) -> None:
     assert len(all_of_it["only_left"]) == said["counts"][0]
 
     never = filled("replay", "--into", "oxigraph:never", "--until", "2020-01-01", "--json").json
-    assert (never["events"], never["documents"]) == (0, rebuilt.json["documents"])
+    # What each of the two runs says of its packages tells no time: that is always taken.
+    assert (never["events"], never["documents"]) == (2, rebuilt.json["documents"])
     ever = filled("replay", "--into", "oxigraph:ever", "--since", "2020-01-01", "--json").json
     assert ever["hash"] == rebuilt.json["hash"]
 
