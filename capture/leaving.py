@@ -13,7 +13,10 @@ import opcode
 from types import CodeType, FrameType
 from typing import Final
 
-_SUSPENDED: Final = frozenset({"YIELD_VALUE", "RESUME", "RETURN_GENERATOR", "SEND", "YIELD_FROM"})
+# A generator that delegates is closed at CLEANUP_THROW from CPython 3.12.3 on.
+_SUSPENDED: Final = frozenset(
+    {"YIELD_VALUE", "RESUME", "RETURN_GENERATOR", "SEND", "YIELD_FROM", "CLEANUP_THROW"}
+)
 # Instructions that give up an iterator on purpose.
 _DROPS: Final = frozenset(
     {"POP_TOP", "POP_ITER", "POP_EXCEPT", "END_FOR", "FOR_ITER", "END_SEND", "NOP", "JUMP_BACKWARD", "SWAP"}
