@@ -36,7 +36,7 @@ LOCK: Final = "shipper"
 TORN: Final = "torn"
 _ITEMS: Final = 200
 # What is handed over and not acknowledged lies in memory, a few times over, however long a broker is away.
-_BYTES: Final = 1 << 20
+_BYTES: Final = 512 << 10
 # Open files are few: of many live spools some are let go between two looks.
 _MOST_HELD: Final = 128
 _OUT_OF_FILES: Final = (errno.EMFILE, errno.ENFILE)

@@ -70,6 +70,7 @@ def run(
         HEADSTREAM_SPOOL=settings.pop("HEADSTREAM_SPOOL", str(place / "spool")),
         HEADSTREAM_TOPIC_PREFIX=PREFIX,
         HEADSTREAM_GIT="off",
+        HEADSTREAM_PACKAGES="off",
         HEADSTREAM_EXIT_SECONDS="2",
         OUTAGE_PLACE=str(place),
         **settings,
