@@ -294,7 +294,7 @@ def test_a_slow_write_costs_no_rebalance(pipeline: Pipeline, steps: Steps, until
         until(lambda: sum(pipeline.committed()) == 400, 40)
         assert store.size() == 20_000
         assert not revoked
-        until(lambda: set(source.lag().values()) == {0}, 20)
+        until(lambda: {lag.messages for lag in source.lag().values()} == {0}, 20)
     finally:
         stop.set()
         thread.join(15)
