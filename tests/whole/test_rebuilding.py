@@ -111,7 +111,8 @@ def test_a_replay_killed_with_kill_9_goes_on_and_ends_as_if_it_had_not_been(
         shutil.rmtree(store)
     done, said = ended(replaying(pipeline, f"oxigraph:{store}"))
     assert done["hash"] == expected
-    if emptied:
+    # A store that a kill has cost what it had confirmed is seen through, and written anew: never trusted.
+    if emptied or "the store does not hold what was written" in said:
         assert "begins from the beginning" in said
         assert (done["resumed_behind"], done["bags"]) == (0, 3000)
     else:
