@@ -27,6 +27,8 @@ from headstream.capture.transports.base import Transport
 from headstream.schemas.clients import RegistryOptions
 
 _POLL = 0.03
+# While a script goes on, a round for a handful of events costs as much as one for hundreds.
+_PACE = 0.08
 _OTHERS_SECONDS = 30.0
 _AGAIN_SECONDS = 1.0
 _NICE = 5
@@ -91,7 +93,7 @@ class Helper:
                 continue
             try:
                 moved = self._ships().round([*self._known(), *self._dead()], given.ready)
-                wait = 0.0 if moved else _POLL
+                wait = _PACE if moved else _POLL
             except Exception as error:
                 swallow(error, "shipper")
                 wait = _AGAIN_SECONDS
