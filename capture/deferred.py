@@ -95,8 +95,15 @@ def is_ready(value: Any) -> bool:
 
 
 def read(value: Any) -> Any:
-    """What a snapshot is a copy of; waits for it if it has not come."""
-    return value.read() if isinstance(value, Coming) else value
+    """What a snapshot is a copy of; waits for it if it has not come.
+
+    A device that has failed gives the snapshot itself, which becomes its repr with a note (values.py):
+    the end of a step that a CUDA error has ended must be told all the same.
+    """
+    try:
+        return value.read() if isinstance(value, Coming) else value
+    except Exception:
+        return value
 
 
 def is_number(value: Any) -> bool:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from headstream import capture
-from headstream.capture import Settings
-from headstream.schemas.events import Event, IterationBlock, StepEnded, StepRef, StepStarted
+from headstream.capture import Settings, deferred
+from headstream.schemas.events import Event, IterationBlock, StepEnded, StepRef, StepStarted, ValuesAdded
 from headstream.schemas.values import Json
 
 Told = Callable[[], list[Event]]
@@ -184,3 +184,32 @@ def test_a_tensor_of_the_processor_is_a_number_at_once(settings: Settings, told:
     assert not any(isinstance(e, StepEnded) for e in told())
     values = {v for e in told() if isinstance(e, IterationBlock) for c in e.columns for v in c.values}
     assert values == {0.5, 3, True}
+
+
+class Failed(deferred.Coming):
+    """A copy from a device that has failed since: CUDA raises wherever it is asked."""
+
+    def __init__(self) -> None:
+        self.shape = ()
+
+    def is_ready(self) -> bool:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    def read(self) -> Any:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+
+def test_a_device_that_fails_costs_its_number_and_not_the_end_of_the_step(
+    settings: Settings, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deferred, "snapshot", lambda value: Failed())
+    with capture.workflow("w", settings=settings) as run:
+        with run.task("t") as step:
+            step.generated(loss=Tensor(0.5, []))
+        for turn in run.loop("u", range(3)):
+            turn.generated(loss=Tensor(0.5, []))
+    said = [v for e in told() if isinstance(e, ValuesAdded) for v in e.values]
+    assert len(said) == 4 and all(v.name == "loss" and v.note is not None for v in said)
+    ends = [e.step.transformation for e in told() if isinstance(e, StepEnded)]
+    rows = sum(len(e.index) for e in told() if isinstance(e, IterationBlock))
+    assert ends.count("t") == 1 and rows + ends.count("u") == 3
