@@ -29,6 +29,7 @@ from headstream.stream_processors.handling import Describe, Incoming, Track
 from headstream.stream_processors.lag import LagReader
 from headstream.stream_processors.metrics import Metrics
 from headstream.stream_processors.parked import Redrive
+from headstream.stream_processors.positions import RewindingConsumer
 from headstream.stream_processors.settings import Settings, framing
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ def make_app(
         topic_disable_leader=True,
         worker_redirect_stdouts=False,
     )
+    app.transport.Consumer = RewindingConsumer  # type: ignore[misc]
     out = {name: _raw(app, name) for name in (names.identified, names.dead_letters, names.events)}
 
     async def produce(message: Outgoing) -> Awaitable[object]:

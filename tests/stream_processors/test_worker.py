@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import time
 from dataclasses import replace
 from functools import partial
@@ -80,6 +81,41 @@ def test_what_comes_out_is_what_the_tracker_says_of_the_bag(stream) -> None:
     assert replace(out["r1"], origin=NOWHERE) == track(sent, DEFINITION, NOWHERE).identified
     assert out["r1"].origin.topic == stream.settings.topics.events
     assert out[""].facts == describe(document(DEFINITION), NOWHERE).facts
+
+
+# Throws away what it fetches when a rebalance ends, as Faust does with a fetch that is under way then.
+WASTEFUL = """
+from headstream.stream_processors import __main__, app
+
+made = app.make_app
+
+def make_app(*args, **options):
+    worker = made(*args, **options)
+
+    @worker.on_rebalance_complete.connect(weak=False)
+    async def waste(sender, **_):
+        thread, fetched = sender.consumer._thread, set()
+        while len(fetched) < 2:
+            found = await thread.call_thread(thread._ensure_consumer().getmany, timeout_ms=1000)
+            fetched.update(place.topic for place, messages in found.items() if messages)
+        print("fetched and thrown away:", len(fetched), flush=True)
+
+    return worker
+
+app.make_app = make_app
+__main__.main()
+"""
+
+
+def test_what_is_fetched_while_a_rebalance_ends_is_read_again_though_nothing_is_committed(stream) -> None:
+    stream.document(document(DEFINITION))
+    stream.bag(bag("first", 1))
+    stream.flush()
+    stream.command = [sys.executable, "-c", WASTEFUL]
+    stream.worker()
+    found = stream.identified(lambda items: {item.execution for item in items} >= {"", "first"})
+    assert union(found) >= set(describe(document(DEFINITION), NOWHERE).facts)
+    assert "fetched and thrown away: 2" in stream.log()
 
 
 def test_a_run_stays_in_the_partition_that_its_key_says_whoever_writes(new_stream) -> None:

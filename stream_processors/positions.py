@@ -1,0 +1,33 @@
+"""Where a worker begins to read the partitions that it has just been given.
+
+A fetch that is under way when a rebalance ends brings messages that Faust throws away, because it
+goes back to the committed offsets anyway. Where nothing has been committed yet, aiokafka goes back
+nowhere: the first messages of such a partition would never be seen, and the next commit would pass
+them over (seen as definitions that no worker of a new group read).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+
+from aiokafka import TopicPartition
+from aiokafka.errors import IllegalStateError
+from faust.transport.drivers.aiokafka import Consumer
+from faust.types import TP
+
+
+class RewindingConsumer(Consumer):
+    """Goes back to the beginning of partitions of which nothing is committed."""
+
+    logger = Consumer.logger
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Seek each partition to its committed offset, or to its beginning if it has none or zero."""
+        committed: Mapping[TP, int] = await super().seek_to_committed()
+        fresh = {partition for partition, offset in committed.items() if not offset} & self.assignment()
+        # Taken away meanwhile: whoever has it now seeks it.
+        with suppress(IllegalStateError):
+            if fresh:
+                await self._thread.seek_to_beginning(*(TopicPartition(*place) for place in fresh))
+        return committed
