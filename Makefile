@@ -2,6 +2,8 @@
 SERVICES ?= embedded
 SEGY ?=
 ARGS ?=
+# Test processes, each with a Kafka and a Blazegraph of its own: most of a test's time is waiting.
+WORKERS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 # The first interpreter on the path that the project supports; PYTHON=... overrides.
@@ -26,7 +28,7 @@ demo: setup ## Run the seismic use case and answer Q1 to Q6 (SERVICES=embedded|f
 	$(BIN)/headstream demo --services $(SERVICES) $(if $(SEGY),--segy "$(SEGY)") $(ARGS)
 
 test: setup ## Run the whole suite, real Kafka and Blazegraph included (ARGS="-k name")
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --durations 40 $(ARGS)
 
 test-faults: setup ## Kill workers, sinks and the broker under load, full size (ARGS="-k broker --seed 7", or --lf)
 	$(BIN)/pytest tests/faults --full -s -v $(ARGS)

@@ -27,6 +27,7 @@ from headstream.schemas.events import Bag
 from headstream.schemas.facts import Fact, Identified
 from headstream.schemas.topics import PARTITIONER, Topics, run_key
 from headstream.services.artefacts import find_maven
+from headstream.services.locks import locked
 from headstream.services.ports import free_ports
 from headstream.services.settings import Settings as ServicesSettings
 from headstream.services.stack import answers
@@ -199,20 +200,25 @@ def registry_jar(artefacts) -> tuple[Path, Path]:
     settings = ServicesSettings.from_env(os.environ)
     home = settings.cache / "services" / f"apicurio-{REGISTRY}"
     jar = home / f"apicurio-registry-app-{REGISTRY}-runner.jar"
-    if not jar.exists():
-        home.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=home.parent) as work:
-            name = f"apicurio-registry-app-{REGISTRY}-all.tar.gz"
-            copy = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
-            artefact = f"-Dartifact=io.apicurio:apicurio-registry-app:{REGISTRY}:tar.gz:all"
-            command = [str(find_maven(settings)), "-q", "-B", copy, artefact, f"-DoutputDirectory={work}"]
-            subprocess.run(command, check=True, timeout=1800, cwd=work, stdin=subprocess.DEVNULL)
-            with (Path(work) / name).open("rb") as archive:
-                assert hashlib.file_digest(archive, "sha256").hexdigest() == REGISTRY_SHA256
-            with tarfile.open(Path(work) / name) as archive:
-                archive.extractall(Path(work) / "files", filter="data")
-            (Path(work) / "files").rename(home)
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with locked(home.parent / f"{home.name}.lock"):
+        if not jar.exists():
+            _fetch_registry(settings, home)
     return artefacts.java, jar
+
+
+def _fetch_registry(settings: ServicesSettings, home: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=home.parent) as work:
+        name = f"apicurio-registry-app-{REGISTRY}-all.tar.gz"
+        copy = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
+        artefact = f"-Dartifact=io.apicurio:apicurio-registry-app:{REGISTRY}:tar.gz:all"
+        command = [str(find_maven(settings)), "-q", "-B", copy, artefact, f"-DoutputDirectory={work}"]
+        subprocess.run(command, check=True, timeout=1800, cwd=work, stdin=subprocess.DEVNULL)
+        with (Path(work) / name).open("rb") as archive:
+            assert hashlib.file_digest(archive, "sha256").hexdigest() == REGISTRY_SHA256
+        with tarfile.open(Path(work) / name) as archive:
+            archive.extractall(Path(work) / "files", filter="data")
+        (Path(work) / "files").rename(home)
 
 
 @pytest.fixture(scope="session")
@@ -239,7 +245,7 @@ def schema_registry(
     try:
         server = RegistryServer(f"http://127.0.0.1:{port}/apis/ccompat/v7", process)
         ready = answers(f"{server.url}/subjects")
-        Stream.await_(ready)
+        Stream.await_(ready, 240)  # Other test processes may start theirs just now.
         yield server
     finally:
         process.kill()
