@@ -1,18 +1,32 @@
-"""Leave documents in the spool: definitions, stores, persons and domain data that no run brings along."""
+"""Leave in the spool what no script of ours captures: documents, and runs that somebody else recorded."""
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
-from headstream.capture import context
-from headstream.capture.errors import SpoolUnusable
+from headstream.capture import context, frames, records, wire
+from headstream.capture.errors import MessageTooLarge, SpoolUnusable
 from headstream.capture.header import new_header
-from headstream.capture.settings import Settings
+from headstream.capture.settings import DROP_NEWEST, Settings
 from headstream.capture.spool import Writer
-from headstream.schemas.documents import Document
+from headstream.schemas.definition import Definition
+from headstream.schemas.documents import Document, document
+from headstream.schemas.events import Event, IterationBlock
+
+_REMEDY: Final = "it is off, full or read-only; set HEADSTREAM_SPOOL to a folder that can be written"
+# Most runs are short, and a segment is allocated as a whole.
+_FIRST_SEGMENT: Final = 64 << 10
+# A message is a bag of at least one event, and a broker takes 1 MB of it.
+_MOST_BYTES: Final = 800_000
+_ROW_BYTES: Final = 128 << 10
+# Each holds two descriptors; a run that comes again after others gets a further spool.
+_MOST_OPEN: Final = 64
 
 
 def leave(documents: Sequence[Document], environ: Mapping[str, str]) -> Path:
@@ -27,16 +41,128 @@ def leave(documents: Sequence[Document], environ: Mapping[str, str]) -> Path:
     writer = Writer(new_header("documents", token, None, producer, context.hostname()), settings)
     try:
         if writer.directory is None:
-            raise SpoolUnusable(
-                f"documents cannot be left in the spool {settings.spool}: it is off, full or read-only; "
-                "set HEADSTREAM_SPOOL to a folder that can be written"
-            )
-        for document in documents:
-            if not writer.document(document):
-                raise SpoolUnusable(
-                    f"{document.kind} {document.name!r} did not fit into the spool {settings.spool}; "
-                    "is the disk full?"
-                )
+            raise SpoolUnusable(f"documents cannot be left in the spool {settings.spool}: {_REMEDY}")
+        for each in documents:
+            _document(writer, each)
     finally:
         writer.close()
     return writer.directory
+
+
+class Runs:
+    """Runs that lie elsewhere, left in the spool as if they had been captured; each in a spool of its own.
+
+    What `tell` has returned from survives a kill of this process. Close it, or shippers wait for more.
+    """
+
+    def __init__(self, environ: Mapping[str, str], source: str) -> None:
+        settings = Settings.from_env(environ)
+        # Nothing may be dropped or kept in memory only: whoever called can wait and call again.
+        self._settings = replace(settings, spool_full=DROP_NEWEST, memory_bytes=0)
+        self._source = source
+        self._open: OrderedDict[tuple[str, str, str | None], Writer] = OrderedDict()
+        self.left: list[Path] = []
+
+    def tell(
+        self, workflow: str, execution: str, definition: Definition | None, events: Iterable[Event]
+    ) -> int:
+        """Write events of a run; how many could not be told as they are too large for any message.
+
+        Raises SpoolUnusable where there is no room.
+        """
+        writer = self._writer(workflow, execution, definition)
+        refused = 0
+        for event in events:
+            try:
+                _event(writer, event)
+            except MessageTooLarge:
+                refused += 1
+        return refused
+
+    def close(self) -> None:
+        """Say of every run that nothing follows."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _writer(self, workflow: str, execution: str, definition: Definition | None) -> Writer:
+        key = (workflow, execution, None if definition is None else definition.content_hash)
+        found = self._open.get(key)
+        if found is None:
+            while len(self._open) >= _MOST_OPEN:
+                self._open.popitem(last=False)[1].close()
+            found = self._open[key] = self._made(*key, () if definition is None else (document(definition),))
+        self._open.move_to_end(key)
+        return found
+
+    def _made(
+        self, workflow: str, execution: str, hash_: str | None, preamble: tuple[Document, ...]
+    ) -> Writer:
+        producer = f"{self._source}-{secrets.token_hex(6)}"
+        header = new_header(workflow, execution, hash_, producer, context.hostname())
+        first = min(_FIRST_SEGMENT, self._settings.segment_bytes)
+        writer = Writer(header, replace(self._settings, segment_bytes=first))
+        writer.settings = self._settings
+        if writer.directory is None:
+            raise SpoolUnusable(f"runs cannot be left in the spool {self._settings.spool}: {_REMEDY}")
+        for each in preamble:
+            _document(writer, each)
+        self.left.append(writer.directory)
+        return writer
+
+
+def _document(writer: Writer, given: Document) -> None:
+    if not writer.document(given):
+        raise SpoolUnusable(
+            f"{given.kind} {given.name!r} did not fit into the spool {writer.settings.spool}; "
+            "is the disk full?"
+        )
+
+
+def _event(writer: Writer, event: Event) -> None:
+    if isinstance(event, IterationBlock):
+        _rows(writer, event)
+        return
+    payload = wire.dump(records.event_to(event))
+    if len(payload) > _MOST_BYTES:
+        raise MessageTooLarge(f"a {type(event).__name__} has {len(payload)} bytes")
+    if not writer.append(frames.EVENT, payload):
+        raise _full(writer)
+
+
+def _rows(writer: Writer, block: IterationBlock) -> None:
+    """Write a block whose values are plain numbers, as the rows that a loop would have written."""
+    names = [column.name for column in block.columns]
+    size = frames.row_size(len(names))
+    capacity = max(1, _ROW_BYTES // size)
+    # Times in rows are never 0, so they count from the moment before the first.
+    offset = (min(block.started, default=0) - 1) * 1000
+    meta = wire.dump(
+        [
+            block.transformation, records.ref_to(block.parent), block.prefix, block.suffix,
+            block.index_attribute, names, records.enclosing_to(block.enclosing), offset,
+        ]
+    )  # fmt: skip
+    for first in range(0, len(block.index), capacity):
+        last = min(first + capacity, len(block.index))
+        rows = writer.reserve(meta, len(names), last - first)
+        if rows is None:
+            raise _full(writer)
+        for row in range(first, last):
+            at = rows.base + (row - first) * size
+            for number, column in enumerate(block.columns):
+                value = column.values[row]
+                assert isinstance(value, bool | int | float)
+                frames.write_cell(rows.data, at, number, len(names), value)
+            frames.OPEN.pack_into(
+                rows.data, at, block.ordinals[row], block.index[row], block.started[row] * 1000 - offset
+            )
+            frames.TIME.pack_into(rows.data, at + frames.ENDED, block.ended[row] * 1000 - offset)
+        rows.seal()
+
+
+def _full(writer: Writer) -> SpoolUnusable:
+    return SpoolUnusable(
+        f"there is no more room in the spool {writer.settings.spool} (HEADSTREAM_SPOOL_BYTES, "
+        "HEADSTREAM_SPOOL_FREE_BYTES); make some, or let `headstream up` or `ship` take what lies there, and "
+        "call again: what is told twice changes nothing"
+    )

@@ -10,6 +10,7 @@ import typer
 from headstream import __version__
 from headstream.cli import (
     configuration,
+    importing,
     letters,
     lifecycle,
     publishing,
@@ -41,6 +42,7 @@ for family in (
     lifecycle,
     questions,
     publishing,
+    importing,
     rebuilding,
     letters,
     running,

@@ -1,0 +1,167 @@
+"""Import what other trackers recorded: told into the spool, or into a store of its own, and counted."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from headstream.capture.ingest.told import Item, Refused, Told, Unmapped
+from headstream.capture.publishing import Runs, leave
+from headstream.errors import Unreadable
+from headstream.places import Places
+from headstream.publish import read_documents
+from headstream.rebuilding import Options, Rebuilt, replay
+from headstream.schemas.definition import Definition, Store
+from headstream.schemas.documents import Document, Person, content, document
+from headstream.schemas.events import event_count
+from headstream.schemas.mounts import Mounts
+
+_EXAMPLES: Final = 3
+
+
+@dataclass(slots=True)
+class Report:
+    """What an import did: what was told, and by reason what was refused or has no place."""
+
+    runs: set[tuple[str, str]] = field(default_factory=set)
+    events: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    unmapped: Counter[str] = field(default_factory=Counter)
+    # The first of each reason, as (message, where).
+    examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+
+    def note(self, item: Refused | Unmapped) -> None:
+        if isinstance(item, Refused):
+            self.refused[item.reason] += 1
+        else:
+            self.unmapped[item.reason] += item.count
+        kept = self.examples.setdefault(item.reason, [])
+        if len(kept) < _EXAMPLES:
+            kept.append((item.message, item.where))
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "runs": len(self.runs),
+            "events": self.events,
+            "refused": dict(sorted(self.refused.items())),
+            "unmapped": dict(sorted(self.unmapped.items())),
+            "examples": {
+                reason: [{"message": message, "where": where} for message, where in kept]
+                for reason, kept in sorted(self.examples.items())
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Documents that a user gives along: definitions, by which text may be a reference, and stores."""
+
+    documents: tuple[Document, ...] = ()
+
+    @property
+    def definitions(self) -> tuple[Definition, ...]:
+        return tuple(each for each in map(content, self.documents) if isinstance(each, Definition))
+
+    @property
+    def mounts(self) -> Mounts:
+        """Where stores are mounted, those of the definitions included."""
+        stores = [store for each in self.definitions for store in each.stores]
+        given = [each for each in map(content, self.documents) if isinstance(each, Store)]
+        return Mounts.of([*stores, *given])
+
+
+def known(definitions: Iterable[Path], stores: Path | None) -> Known:
+    """Read the files of definitions and stores; raises Unreadable for one that is not what it should be."""
+    found: list[Document] = []
+    for path in definitions:
+        documents = read_documents(path)
+        if not any(isinstance(content(each), Definition) for each in documents):
+            raise Unreadable(f"{path} holds no definition; give its stores by --stores")
+        found.extend(documents)
+    if stores is not None:
+        documents = read_documents(stores)
+        if not all(isinstance(content(each), Store) for each in documents):
+            raise Unreadable(f"{stores} holds other things than stores; write `stores:` and a list of them")
+        found.extend(documents)
+    return Known(tuple(found))
+
+
+def count(items: Iterable[Item]) -> Report:
+    """Read and map everything, and tell nobody."""
+    report = Report()
+    for item in items:
+        _note(report, item)
+    return report
+
+
+def tell(
+    items: Iterable[Item],
+    source: str,
+    environ: Mapping[str, str],
+    documents: tuple[Document, ...] = (),
+    root: Path | None = None,
+) -> tuple[Report, list[Path]]:
+    """Leave everything in the spool; the spools that it lies in now, documents first.
+
+    What is told survives a kill: the same call then tells it again, which changes nothing.
+    """
+    report = Report()
+    left: list[Path] = []
+    environ = environ if root is None else {**environ, "HEADSTREAM_SPOOL": str(root)}
+    if documents:
+        left.append(leave(documents, environ))
+    runs = Runs(environ, source)
+    people: dict[Person, None] = {}
+    try:
+        for item in items:
+            _note(report, item)
+            if isinstance(item, Person):
+                people[item] = None
+            elif isinstance(item, Told):
+                large = runs.tell(item.workflow, item.execution, item.definition, item.events)
+                if large:
+                    _too_large(report, item, large)
+    finally:
+        runs.close()
+    if people:
+        left.append(leave([document(each) for each in people], environ))
+    return report, [*left, *runs.left]
+
+
+def fill(
+    items: Iterable[Item],
+    source: str,
+    environ: Mapping[str, str],
+    places: Places,
+    into: str,
+    *,
+    documents: tuple[Document, ...] = (),
+    into_live: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[Report, Rebuilt]:
+    """Build the graph of everything in a store at once; nothing of it stays in the spool."""
+    with tempfile.TemporaryDirectory(prefix="headstream-ingest-") as folder:
+        root = Path(folder) / "spool"
+        report, left = tell(items, source, environ, documents, root)
+        if not left:
+            raise Unreadable("there is nothing to fill a store with: no run was found")
+        options = Options(resume=False, into_live=into_live)
+        return report, replay(places, into, source=str(root), options=options, say=say)
+
+
+def _note(report: Report, item: Item) -> None:
+    if isinstance(item, Told):
+        report.runs.add((item.workflow, item.execution))
+        report.events += sum(map(event_count, item.events))
+    elif not isinstance(item, Person):
+        report.note(item)
+
+
+def _too_large(report: Report, item: Told, number: int) -> None:
+    where = f"run {item.workflow} {item.execution}"
+    for _ in range(number):
+        report.note(Refused(reason="too-large", message="an event of more than 800 kB", where=where))
