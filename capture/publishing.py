@@ -65,18 +65,18 @@ class Runs:
 
     def tell(
         self, workflow: str, execution: str, definition: Definition | None, events: Iterable[Event]
-    ) -> int:
-        """Write events of a run; how many could not be told as they are too large for any message.
+    ) -> list[str]:
+        """Write events of a run; a sentence for each that is too large for any message, and left out.
 
         Raises SpoolUnusable where there is no room.
         """
         writer = self._writer(workflow, execution, definition)
-        refused = 0
+        refused = []
         for event in events:
             try:
                 _event(writer, event)
-            except MessageTooLarge:
-                refused += 1
+            except MessageTooLarge as error:
+                refused.append(str(error))
         return refused
 
     def close(self) -> None:
@@ -124,7 +124,7 @@ def _event(writer: Writer, event: Event) -> None:
         return
     payload = wire.dump(records.event_to(event))
     if len(payload) > _MOST_BYTES:
-        raise MessageTooLarge(f"a {type(event).__name__} has {len(payload)} bytes")
+        raise MessageTooLarge(f"a {type(event).__name__} has {len(payload)} bytes, of {_MOST_BYTES} at most")
     if not writer.append(frames.EVENT, payload):
         raise _full(writer)
 

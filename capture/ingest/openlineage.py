@@ -20,7 +20,7 @@ from headstream.capture.gateway import wire
 from headstream.capture.gateway.errors import MessageRefused
 from headstream.capture.gateway.scope import RunScope
 from headstream.capture.ingest.jsonl import Progress, records
-from headstream.capture.ingest.told import Item, Refused, Told, Unmapped
+from headstream.capture.ingest.told import Item, Refused, Told, Unmapped, UnmappedReason
 from headstream.schemas.events import (
     IN,
     OUT,
@@ -38,17 +38,18 @@ from headstream.schemas.mounts import Mounts
 from headstream.schemas.values import AttributeValue, Reference
 from headstream.schemas.vocabulary import ERRORED, FINISHED
 
-START: Final = "START"
+START, OTHER = "START", "OTHER"
 _ENDS: Final = {"COMPLETE": FINISHED, "FAIL": ERRORED, "ABORT": ERRORED}
-_TYPES: Final = frozenset({START, "RUNNING", "OTHER", *_ENDS})
+_TYPES: Final = frozenset({START, "RUNNING", OTHER, *_ENDS})
 _TASK: Final = "0"
 _INPUT, _OUTPUT = "input", "output"
 _SCHEME: Final = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]*$")
 # Runs whose inputs are remembered; those that were heard of longest ago are forgotten first.
 _MOST_RUNS: Final = 10_000
-_STATIC: Final = {
-    "job": "what a job is said to read and write, of no run",
-    "dataset": "what a dataset is said to be, of no run",
+# Events about a thing and no run, by the key of the thing.
+_STATIC: Final[dict[str, tuple[UnmappedReason, str]]] = {
+    "dataset": ("dataset-event", "what a dataset is said to be, of no run"),
+    "job": ("job-event", "what a job is said to read and write, of no run"),
 }
 
 
@@ -144,9 +145,9 @@ def read_message(message: object, mounts: Mounts, where: str = "") -> Message | 
     """Read one run event; an event about a job or a dataset alone has no place. Never raises."""
     try:
         body = wire.mapping(wire.cleaned(message), "an event")
-        static = next((kind for kind in ("dataset", "job") if kind in body), None)
+        static = next((said for kind, said in _STATIC.items() if kind in body), None)
         if static is not None and "run" not in body:
-            return Unmapped(reason=f"{static}-event", message=_STATIC[static], where=where)
+            return Unmapped(reason=static[0], message=static[1], where=where)
         return _message(body, mounts)
     except MessageRefused as error:
         return Refused(reason=error.reason, message=str(error), where=where)
@@ -169,7 +170,7 @@ def text_of(namespace: str, name: str) -> str:
 
 
 def _message(body: Mapping[str, Any], mounts: Mounts) -> Message:
-    kind = body.get("eventType")
+    kind = body.get("eventType") or OTHER  # It may be left out.
     if not isinstance(kind, str) or kind.upper() not in _TYPES:
         raise MessageRefused(
             "unknown-event-type", f"eventType must be one of {', '.join(sorted(_TYPES))}, found {kind!r:.80}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from headstream.schemas.definition import Definition
 from headstream.schemas.documents import Person
@@ -19,11 +20,29 @@ class Told:
     definition: Definition | None = None
 
 
+# Each is explained in docs/reference/conformance.md.
+UnmappedReason = Literal[
+    "end-without-time",
+    # MLflow
+    "artifacts-not-listed", "deleted-experiment", "deleted-run", "metric-out-of-range", "registered-model",
+    "relative-path", "trace",
+    # OpenLineage
+    "dataset-event", "job-event",
+    # FlowCept
+    "other-record", "parent-task-unknown", "parent-workflow-unnamed",
+    # W3C PROV
+    "agent-alone", "agent-no-person", "alternate", "association-without-activity", "attribution",
+    "communication", "delegation", "end", "entity-alone", "generation-time", "generation-without-activity",
+    "generation-without-entity", "influence", "invalidation", "membership", "mention", "other-relation",
+    "second-time", "specialization", "start", "usage-time", "usage-without-activity", "usage-without-entity",
+]  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unmapped:
-    """Something that the source says and the graph has no place for (docs/reference/conformance.md)."""
+    """Something that the source says and the graph has no place for."""
 
-    reason: str
+    reason: UnmappedReason
     message: str
     where: str
     count: int = 1

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from headstream.capture.gateway import wire
 from headstream.capture.gateway.scope import holdings
 from headstream.capture.ingest.errors import SourceUnreadable
-from headstream.capture.ingest.told import Item, Refused, Told, Unmapped
+from headstream.capture.ingest.told import Item, Refused, Told, Unmapped, UnmappedReason
 from headstream.schemas.documents import Person
 from headstream.schemas.events import (
     NO_SCOPE,
@@ -42,11 +42,16 @@ SUFFIXES: Final = frozenset({".json", ".provn"})
 _PROV: Final = "http://www.w3.org/ns/prov#"
 _ENTITY, _ACTIVITY = "entity", "activity"
 # Relations that are no event of a run, with what they are called when they are counted.
-_RELATIONS: Final = {
+_RELATIONS: Final[dict[str, UnmappedReason]] = {
     "Attribution": "attribution", "Delegation": "delegation", "Communication": "communication",
     "Start": "start", "End": "end", "Invalidation": "invalidation", "Specialization": "specialization",
     "Alternate": "alternate", "Membership": "membership", "Mention": "mention", "Influence": "influence",
 }  # fmt: skip
+# What of a usage or generation has no place: without entity, without activity, its instant.
+_INCOMPLETE: Final[dict[str, tuple[UnmappedReason, UnmappedReason, UnmappedReason]]] = {
+    "Usage": ("usage-without-entity", "usage-without-activity", "usage-time"),
+    "Generation": ("generation-without-entity", "generation-without-activity", "generation-time"),
+}
 _DERIVATIONS: Final = ("Revision", "Quotation", "PrimarySource")
 
 
@@ -176,14 +181,14 @@ class _Reader:
                     setattr(element, key, _instant(value))
 
     def _data(self, kind: str, record: ProvRecord, formal: dict[str, Any]) -> Iterator[Item]:
-        name = "usage" if kind == "Usage" else "generation"
+        without_entity, without_activity, timed = _INCOMPLETE[kind]
         entity, activity = formal.get("entity"), formal.get("activity")
         if entity is None or activity is None:
-            missing = "entity" if entity is None else "activity"
-            yield self._unmapped(f"{name}-without-{missing}", f"a {name} that names no {missing}")
+            reason = without_entity if entity is None else without_activity
+            yield self._unmapped(reason, f"a {kind} that does not say of what, or by what")
             return
         if formal.get("time") is not None:
-            yield self._unmapped(f"{name}-time", f"the instant of a {name}")
+            yield self._unmapped(timed, f"the instant of a {kind}")
         graph = self.graph
         graph.activities.setdefault(_iri(activity), _Element())
         graph.entities.setdefault(_iri(entity), _Element())
@@ -215,7 +220,7 @@ class _Reader:
         if agent is not None:
             self.graph.agents_of[_iri(activity)][_iri(agent)] = None
 
-    def _unmapped(self, reason: str, message: str) -> Unmapped:
+    def _unmapped(self, reason: UnmappedReason, message: str) -> Unmapped:
         return Unmapped(reason=reason, message=message, where=self._where)
 
 

@@ -33,10 +33,12 @@ class Report:
     unmapped: Counter[str] = field(default_factory=Counter)
     # The first of each reason, as (message, where).
     examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    on_refused: Callable[[Refused], object] = lambda refused: None
 
     def note(self, item: Refused | Unmapped) -> None:
         if isinstance(item, Refused):
             self.refused[item.reason] += 1
+            self.on_refused(item)
         else:
             self.unmapped[item.reason] += item.count
         kept = self.examples.setdefault(item.reason, [])
@@ -90,30 +92,24 @@ def known(definitions: Iterable[Path], stores: Path | None) -> Known:
     return Known(tuple(found))
 
 
-def count(items: Iterable[Item]) -> Report:
+def count(items: Iterable[Item], report: Report) -> None:
     """Read and map everything, and tell nobody."""
-    report = Report()
     for item in items:
         _note(report, item)
-    return report
 
 
 def tell(
     items: Iterable[Item],
     source: str,
     environ: Mapping[str, str],
+    report: Report,
     documents: tuple[Document, ...] = (),
-    root: Path | None = None,
-) -> tuple[Report, list[Path]]:
-    """Leave everything in the spool; the spools that it lies in now, documents first.
+) -> list[Path]:
+    """Leave everything in the spool; the spools that it lies in now.
 
     What is told survives a kill: the same call then tells it again, which changes nothing.
     """
-    report = Report()
-    left: list[Path] = []
-    environ = environ if root is None else {**environ, "HEADSTREAM_SPOOL": str(root)}
-    if documents:
-        left.append(leave(documents, environ))
+    left = [leave(documents, environ)] if documents else []
     runs = Runs(environ, source)
     people: dict[Person, None] = {}
     try:
@@ -122,35 +118,35 @@ def tell(
             if isinstance(item, Person):
                 people[item] = None
             elif isinstance(item, Told):
-                large = runs.tell(item.workflow, item.execution, item.definition, item.events)
-                if large:
-                    _too_large(report, item, large)
+                for size in runs.tell(item.workflow, item.execution, item.definition, item.events):
+                    where = f"run {item.workflow} {item.execution}"
+                    report.note(Refused(reason="too-large", message=size, where=where))
     finally:
         runs.close()
     if people:
         left.append(leave([document(each) for each in people], environ))
-    return report, [*left, *runs.left]
+    return [*left, *runs.left]
 
 
 def fill(
     items: Iterable[Item],
     source: str,
     environ: Mapping[str, str],
+    report: Report,
     places: Places,
     into: str,
     *,
     documents: tuple[Document, ...] = (),
     into_live: bool = False,
     say: Callable[[str], None] = lambda line: None,
-) -> tuple[Report, Rebuilt]:
+) -> Rebuilt:
     """Build the graph of everything in a store at once; nothing of it stays in the spool."""
     with tempfile.TemporaryDirectory(prefix="headstream-ingest-") as folder:
         root = Path(folder) / "spool"
-        report, left = tell(items, source, environ, documents, root)
-        if not left:
+        if not tell(items, source, {**environ, "HEADSTREAM_SPOOL": str(root)}, report, documents):
             raise Unreadable("there is nothing to fill a store with: no run was found")
         options = Options(resume=False, into_live=into_live)
-        return report, replay(places, into, source=str(root), options=options, say=say)
+        return replay(places, into, source=str(root), options=options, say=say)
 
 
 def _note(report: Report, item: Item) -> None:
@@ -159,9 +155,3 @@ def _note(report: Report, item: Item) -> None:
         report.events += sum(map(event_count, item.events))
     elif not isinstance(item, Person):
         report.note(item)
-
-
-def _too_large(report: Report, item: Told, number: int) -> None:
-    where = f"run {item.workflow} {item.execution}"
-    for _ in range(number):
-        report.note(Refused(reason="too-large", message="an event of more than 800 kB", where=where))

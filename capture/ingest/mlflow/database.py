@@ -6,7 +6,7 @@ import math
 import sqlite3
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from headstream.capture.ingest.errors import SourceUnreadable
 from headstream.capture.ingest.mlflow.artifacts import listed
 from headstream.capture.ingest.mlflow.records import Dataset, DatasetKey, Model, Parent, Point, Run
 from headstream.capture.ingest.mlflow.sources import NESTED, Counts, Selection, dataset
-from headstream.capture.ingest.told import Refused, Unmapped
+from headstream.capture.ingest.told import Refused, Unmapped, UnmappedReason
 
 _MAGIC: Final = b"SQLite format 3\0"
 # MLflow writes the greatest number where a metric is infinite, which SQL databases cannot keep.
@@ -41,12 +41,15 @@ class Database:
                 raise SourceUnreadable(
                     f"{path} is no database of MLflow: it has no table {', '.join(missing)}"
                 )
-            self._experiments = {
+            self._experiment_of = {
                 str(row["run_uuid"]): str(row["name"])
                 for row in self._rows(
                     "SELECT r.run_uuid, e.name FROM runs r JOIN experiments e USING (experiment_id)"
                 )
             }
+            self.experiments: Collection[str] = [
+                row["name"] for row in self._rows("SELECT name FROM experiments ORDER BY name")
+            ]
             self._chosen = [
                 row for row in self._rows(_RUNS) if selection.takes(row["experiment"], row["run_uuid"])
             ]
@@ -100,7 +103,7 @@ class Database:
             yield Unmapped(reason="artifacts-not-listed", message=artifacts.unlisted, where=f"run {run}")
 
     def _parent(self, run: str | None, experiment: str) -> Parent | None:
-        return Parent(self._experiments.get(run, experiment), run) if run else None
+        return Parent(self._experiment_of.get(run, experiment), run) if run else None
 
     def _pairs(self, table: str, run: str) -> dict[str, str]:
         rows = self._rows(f"SELECT key, value FROM {table} WHERE run_uuid = ? ORDER BY key", run)
@@ -165,12 +168,13 @@ class Database:
         )
 
     def _count(self) -> None:
-        for reason, table, where in (
+        counted: tuple[tuple[UnmappedReason, str, str], ...] = (
             ("deleted-run", "runs", "lifecycle_stage = 'deleted'"),
             ("deleted-experiment", "experiments", "lifecycle_stage = 'deleted'"),
             ("trace", "trace_info", "1"),
             ("registered-model", "registered_models", "1"),
-        ):
+        )
+        for reason, table, where in counted:
             if table in self._tables:
                 (row,) = self._rows(f"SELECT COUNT(*) FROM {table} WHERE {where}")
                 self.counts.add(reason, row[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -36,10 +36,11 @@ class Directory:
         self._selection = selection
         self.counts = Counts(str(root))
         self._refused: list[Refused] = []
-        self._experiments = list(self._read_experiments())
+        self._kept = list(self._read_experiments())
+        self.experiments: Collection[str] = sorted({each.name for each in self._kept})
         self._places = {
             path.name: (experiment, path)
-            for experiment in self._experiments
+            for experiment in self._kept
             for path in _folders(experiment.path)
             if path.name not in _NO_RUNS and (path / _META).is_file()
         }
@@ -62,7 +63,7 @@ class Directory:
                 yield Refused(
                     reason="run-unreadable", message=f"{type(error).__name__}: {said}", where=str(path)
                 )
-        for experiment in self._experiments:
+        for experiment in self._kept:
             self.counts.add("trace", len(_folders(experiment.path / "traces")))
         # Beside the experiments, the same name is that of the model registry.
         self.counts.add("registered-model", len(_folders(self._root / "models")))
@@ -151,7 +152,7 @@ class Directory:
 
     def _model(self, experiment: _Experiment, name: str) -> Model:
         path = next(
-            (e.path / "models" / name for e in self._experiments if (e.path / "models" / name).is_dir()),
+            (e.path / "models" / name for e in self._kept if (e.path / "models" / name).is_dir()),
             experiment.path / "models" / name,
         )
         if not (path / _META).is_file():

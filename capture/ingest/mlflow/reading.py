@@ -18,8 +18,16 @@ from headstream.schemas.mounts import Mounts
 def open_mlflow(path: Path, selection: Selection) -> Source:
     """Open a tracking directory, a SQLite file, or a folder with one `mlruns` or `mlflow.db` in it.
 
-    Raises SourceUnreadable for anything else.
+    Raises SourceUnreadable for anything else, and for a selection that no run meets.
     """
+    found = _opened(path, selection)
+    if found.total == 0 and selection != Selection():
+        known = ", ".join(sorted(found.experiments)) or "no experiment"
+        raise SourceUnreadable(f"{path} has no run that was asked for; its experiments are: {known}")
+    return found
+
+
+def _opened(path: Path, selection: Selection) -> Source:
     if path.is_file():
         if Database.is_one(path):
             return Database(path, selection)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from headstream.capture.ingest.mlflow.records import Dataset, DatasetKey, Run
-from headstream.capture.ingest.told import Refused, Unmapped
+from headstream.capture.ingest.told import Refused, Unmapped, UnmappedReason
 
 NESTED: Final = "mlflow.parentRunId"
 # What MLflow keeps that is no provenance of runs, or not of theirs (docs/reference/conformance.md).
-_SENTENCES: Final = {
+_SENTENCES: Final[dict[UnmappedReason, str]] = {
     "trace": "a trace of calls of a language model",
     "registered-model": "a name in the model registry, with its versions and aliases",
     "deleted-run": "a run that was deleted in MLflow",
@@ -22,9 +22,10 @@ _SENTENCES: Final = {
 
 
 class Source(Protocol):
-    """A store of MLflow. `total`: how many runs there are to read."""
+    """A store of MLflow. `total`: how many runs there are to read of its `experiments`."""
 
     total: int
+    experiments: Collection[str]
 
     def runs(self) -> Iterator[Run | Unmapped | Refused]:
         """Every run that is chosen, and what the store has besides."""
@@ -49,9 +50,9 @@ class Counts:
     """What is not taken, counted."""
 
     where: str
-    _found: Counter[str] = field(default_factory=Counter)
+    _found: Counter[UnmappedReason] = field(default_factory=Counter)
 
-    def add(self, reason: str, count: int = 1) -> None:
+    def add(self, reason: UnmappedReason, count: int = 1) -> None:
         self._found[reason] += count
 
     def unmapped(self) -> Iterator[Unmapped]:

@@ -6,7 +6,8 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,7 @@ from headstream.errors import CommandError
 from headstream.places import Places
 
 if TYPE_CHECKING:
-    from headstream.capture.ingest.told import Item
+    from headstream.capture.ingest.told import Item, Refused
     from headstream.importing import Known, Report
 
 WAIT_SECONDS = 10.0
@@ -42,6 +43,12 @@ Into = Annotated[
 IntoLive = Annotated[bool, typer.Option("--live", help="With --into: allow the store of what is up.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Read, map and count; tell nobody.")]
 Wait = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait until what is up has taken it.")]
+RefusedFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--refused", help="Write what is refused to this file: JSON lines of reason, message, where."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -64,6 +71,7 @@ def mlflow(
     into_live: IntoLive = False,
     dry_run: DryRun = False,
     wait: Wait = WAIT_SECONDS,
+    refused: RefusedFile = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -72,7 +80,15 @@ def mlflow(
     from headstream.capture.ingest.mlflow.sources import Selection
     from headstream.importing import known
 
-    to = _To(dry_run=dry_run, into=into, into_live=into_live, wait=wait, data=data, as_json=as_json)
+    to = _To(
+        dry_run=dry_run,
+        into=into,
+        into_live=into_live,
+        wait=wait,
+        refused=refused,
+        data=data,
+        as_json=as_json,
+    )
     given = known((), stores)
     source = open_mlflow(path, Selection(frozenset(experiment or ()), frozenset(run or ())))
     with advancing("reading runs") as advance:
@@ -88,6 +104,7 @@ def openlineage(
     into_live: IntoLive = False,
     dry_run: DryRun = False,
     wait: Wait = WAIT_SECONDS,
+    refused: RefusedFile = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -96,7 +113,15 @@ def openlineage(
     from headstream.capture.ingest.openlineage import read_openlineage
     from headstream.importing import known
 
-    to = _To(dry_run=dry_run, into=into, into_live=into_live, wait=wait, data=data, as_json=as_json)
+    to = _To(
+        dry_run=dry_run,
+        into=into,
+        into_live=into_live,
+        wait=wait,
+        refused=refused,
+        data=data,
+        as_json=as_json,
+    )
     given, files = known((), stores), found_in(paths)
     with advancing("reading bytes") as advance:
         items = read_openlineage(files, given.mounts, lambda done, total: advance(done, total, 0))
@@ -118,6 +143,7 @@ def flowcept(
     into_live: IntoLive = False,
     dry_run: DryRun = False,
     wait: Wait = WAIT_SECONDS,
+    refused: RefusedFile = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -126,7 +152,15 @@ def flowcept(
     from headstream.capture.ingest.jsonl import found_in
     from headstream.importing import known
 
-    to = _To(dry_run=dry_run, into=into, into_live=into_live, wait=wait, data=data, as_json=as_json)
+    to = _To(
+        dry_run=dry_run,
+        into=into,
+        into_live=into_live,
+        wait=wait,
+        refused=refused,
+        data=data,
+        as_json=as_json,
+    )
     given, files = known(definition or (), stores), found_in(paths)
     with advancing("reading bytes") as advance:
         items = read_flowcept(
@@ -150,6 +184,7 @@ def w3c_prov(
     into_live: IntoLive = False,
     dry_run: DryRun = False,
     wait: Wait = WAIT_SECONDS,
+    refused: RefusedFile = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -158,7 +193,15 @@ def w3c_prov(
     from headstream.capture.ingest.w3c_prov import SUFFIXES, Names, read_prov
     from headstream.importing import known
 
-    to = _To(dry_run=dry_run, into=into, into_live=into_live, wait=wait, data=data, as_json=as_json)
+    to = _To(
+        dry_run=dry_run,
+        into=into,
+        into_live=into_live,
+        wait=wait,
+        refused=refused,
+        data=data,
+        as_json=as_json,
+    )
     given, files = known((), stores), found_in(paths, SUFFIXES)
     names = Names(workflow=workflow, execution=execution)
     with advancing("reading documents") as advance:
@@ -174,6 +217,7 @@ class _To:
     into: str | None
     into_live: bool
     wait: float
+    refused: Path | None
     data: Path | None
     as_json: bool
 
@@ -185,13 +229,17 @@ def _ingest(source: str, items: Iterator[Item], given: Known, to: _To) -> None:
     where = places(to.data)
     facts: dict[str, Any] = {"source": source, "dry_run": to.dry_run, "into": to.into}
     left: list[Path] = []
+    report = importing.Report(on_refused=partial(_keep, to.refused))
+    if to.refused is not None:
+        to.refused.write_text("", "utf-8")  # That it can be written is known before the work.
     if to.dry_run:
-        report = importing.count(items)
+        importing.count(items, report)
     elif to.into is not None:
-        report, built = importing.fill(
+        built = importing.fill(
             items,
             source,
             os.environ,
+            report,
             where,
             to.into,
             documents=given.documents,
@@ -200,7 +248,7 @@ def _ingest(source: str, items: Iterator[Item], given: Known, to: _To) -> None:
         )
         facts |= {"triples": built.triples, "triples_before": built.before, "hash": built.hash}
     else:
-        report, left = importing.tell(items, source, os.environ, given.documents)
+        left = importing.tell(items, source, os.environ, report, given.documents)
         facts |= {"spools": len(left), "taken": _taken(where, left, to.wait)}
     if to.as_json:
         typer.echo(json.dumps({**facts, **report.as_json()}))
@@ -210,6 +258,12 @@ def _ingest(source: str, items: Iterator[Item], given: Known, to: _To) -> None:
         tell(f"{to.into} holds {facts['triples']} triples")
     elif left and not facts["taken"]:
         _tell_waiting(where, left)
+
+
+def _keep(file: Path | None, refused: Refused) -> None:
+    if file is not None:
+        with file.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(asdict(refused), ensure_ascii=False) + "\n")
 
 
 def _tell(report: Report, dry_run: bool) -> None:
