@@ -250,7 +250,9 @@ def _own(datasets: Sequence[Mapping[str, Any]], key: str) -> dict[str, Any]:
 
 
 def _datasets(body: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    found = body.get(key) or []
+    found = body.get(key)
+    if found is None:
+        return []
     if not isinstance(found, list):
         raise MessageRefused("bad-message", f"{key} must be a list")
     return [wire.mapping(each, f"one of {key}") for each in found]

@@ -7,18 +7,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from headstream.capture.ingest.told import Item, Refused, Told, Unmapped
 from headstream.capture.publishing import Runs, leave
 from headstream.errors import Unreadable
 from headstream.places import Places
 from headstream.publish import read_documents
-from headstream.rebuilding import Options, Rebuilt, replay
 from headstream.schemas.definition import Definition, Store
 from headstream.schemas.documents import Document, Person, content, document
 from headstream.schemas.events import event_count
 from headstream.schemas.mounts import Mounts
+
+if TYPE_CHECKING:
+    from headstream.rebuilding import Rebuilt
 
 _EXAMPLES: Final = 3
 
@@ -141,6 +143,8 @@ def fill(
     say: Callable[[str], None] = lambda line: None,
 ) -> Rebuilt:
     """Build the graph of everything in a store at once; nothing of it stays in the spool."""
+    from headstream.rebuilding import Options, replay  # With all that fills stores, which most need not load.
+
     with tempfile.TemporaryDirectory(prefix="headstream-ingest-") as folder:
         root = Path(folder) / "spool"
         if not tell(items, source, {**environ, "HEADSTREAM_SPOOL": str(root)}, report, documents):

@@ -31,10 +31,10 @@ def listed(uri: str, beside: Path | None = None) -> Listed:
     They are named by the URI, whatever folder they were found in. Nothing is fetched from anywhere.
     """
     folder = _folder(uri)
-    if beside is not None and (folder is None or not folder.is_dir()):
+    if beside is not None and beside.is_dir() and (folder is None or not folder.is_dir()):
         folder = beside
     if folder is None:
-        return Listed(unlisted=f"{uri} is not on this machine") if uri else Listed()
+        return Listed(unlisted=f"{uri} is no folder of this machine") if uri else Listed()
     if not folder.is_dir():
         return Listed()  # MLflow makes the folder with the first artifact.
     root = uri.rstrip("/") or str(folder)

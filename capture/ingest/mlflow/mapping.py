@@ -7,6 +7,7 @@ datasets and generates metrics, models and artifacts; each step of a metric is a
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -73,7 +74,7 @@ def map_run(run: Run, mounts: Mounts) -> Iterator[Item]:
 
 
 def as_written(text: str) -> Value:
-    """A parameter as the number or boolean whose text Python writes so, else the text.
+    """A parameter as the finite number or boolean whose text Python writes so, else the text.
 
     MLflow keeps `str(value)` of whatever it was given.
     """
@@ -84,7 +85,8 @@ def as_written(text: str) -> Value:
             number = kind(text)
         except ValueError:
             continue
-        if str(number) == text and (not isinstance(number, int) or number in _LONG):
+        whole = isinstance(number, int)
+        if str(number) == text and (number in _LONG if whole else math.isfinite(number)):
             return number
     return text
 

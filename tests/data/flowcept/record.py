@@ -5,6 +5,8 @@ In a virtual environment with `flowcept==1.0.3 psutil py-cpuinfo pandas`, in thi
     FLOWCEPT_SETTINGS_PATH=settings.yaml python record.py
 """
 
+from contextlib import suppress
+
 from flowcept import Flowcept, FlowceptTask, flowcept_task
 from flowcept.instrumentation.flowcept_loop import FlowceptLightweightLoop, FlowceptLoop
 
@@ -27,14 +29,10 @@ with Flowcept(
     workflow_args={"survey": "north"},
 ):
     prepare("/data/survey.sgy")
-    try:
+    with suppress(ValueError):
         fails(1)
-    except ValueError:
-        pass
     with FlowceptTask(activity_id="training", used={"lr": 0.1, "data": "/data/tiles.h5"}) as training:
-        with FlowceptTask(
-            activity_id="epoch", used={"i": 0}, parent_task_id=training._task.task_id
-        ) as epoch:
+        with FlowceptTask(activity_id="epoch", used={"i": 0}, parent_task_id=training._task.task_id) as epoch:
             turns = FlowceptLoop(range(3), loop_name="batch", parent_task_id=epoch._task.task_id)
             for turn in turns:
                 turns.end_iter({"loss": 1.0 / (1 + turn)})
