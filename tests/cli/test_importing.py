@@ -40,7 +40,7 @@ def test_what_is_up_takes_an_import_and_a_replay_gives_it_again(up: Any) -> None
     assert runs(up) == 1
     asked = up("query", "X01", "-p", "run=wfe/fit/r1", "-p", "measure=loss", "--format", "json")
     assert asked.status == 0, asked.err
-    assert len(json.loads(asked.out)["results"]["bindings"]) == 2000
+    assert len(json.loads(asked.out)["rows"]) == 2000
     verified = up("verify", "live", "spool")
     assert verified.status == 0, "what was imported is in the archive, as the source of truth"
 
