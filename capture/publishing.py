@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from headstream.capture import context, frames, records, wire
 from headstream.capture.errors import MessageTooLarge, SpoolUnusable
@@ -17,7 +17,17 @@ from headstream.capture.settings import DROP_NEWEST, Settings
 from headstream.capture.spool import Writer
 from headstream.schemas.definition import Definition
 from headstream.schemas.documents import Document, document
-from headstream.schemas.events import Event, IterationBlock
+from headstream.schemas.events import (
+    Event,
+    Holding,
+    IterationBlock,
+    Scope,
+    StepEnded,
+    StepRef,
+    StepStarted,
+)
+from headstream.schemas.values import AttributeValue
+from headstream.schemas.vocabulary import FINISHED
 
 _REMEDY: Final = "it is off, full or read-only; set HEADSTREAM_SPOOL to a folder that can be written"
 # Most runs are short, and a segment is allocated as a whole.
@@ -142,13 +152,18 @@ def _rows(writer: Writer, block: IterationBlock) -> None:
             block.index_attribute, names, records.enclosing_to(block.enclosing), offset,
         ]
     )  # fmt: skip
-    for first in range(0, len(block.index), capacity):
-        last = min(first + capacity, len(block.index))
-        rows = writer.reserve(meta, len(names), last - first)
+    # A row that ended at 0 would be one that has not: such a turn is told by events.
+    plain = [row for row, ended in enumerate(block.ended) if ended]
+    for row, ended in enumerate(block.ended):
+        if not ended:
+            _turn(writer, block, row)
+    for first in range(0, len(plain), capacity):
+        part = plain[first : first + capacity]
+        rows = writer.reserve(meta, len(names), len(part))
         if rows is None:
             raise _full(writer)
-        for row in range(first, last):
-            at = rows.base + (row - first) * size
+        for number_of_row, row in enumerate(part):
+            at = rows.base + number_of_row * size
             for number, column in enumerate(block.columns):
                 value = column.values[row]
                 assert isinstance(value, bool | int | float)
@@ -158,6 +173,27 @@ def _rows(writer: Writer, block: IterationBlock) -> None:
             )
             frames.TIME.pack_into(rows.data, at + frames.ENDED, block.ended[row] * 1000 - offset)
         rows.seal()
+
+
+def _turn(writer: Writer, block: IterationBlock, row: int) -> None:
+    """A row of a block as the events that it stands for."""
+    index = (
+        () if block.index_attribute is None else (AttributeValue(block.index_attribute, block.index[row]),)
+    )
+    common: dict[str, Any] = {
+        "step": StepRef(block.transformation, f"{block.prefix}{block.ordinals[row]}{block.suffix}"),
+        "parent": block.parent,
+        "cycle": True,
+        "iteration": block.index[row],
+        "started": block.started[row],
+    }
+    if index:
+        _event(writer, StepStarted(values=index, scope=Scope(enclosing=block.enclosing), **common))
+    used = tuple(Holding(each.name) for each in index)
+    values = tuple(AttributeValue(column.name, column.values[row]) for column in block.columns)
+    scope = Scope(used=used, enclosing=block.enclosing)
+    ended = StepEnded(ended=block.ended[row], outcome=FINISHED, values=values, scope=scope, **common)
+    _event(writer, ended)
 
 
 def _full(writer: Writer) -> SpoolUnusable:

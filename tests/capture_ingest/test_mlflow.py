@@ -186,7 +186,7 @@ def _going_on(tracked: Tracked) -> Told:
     source = open_mlflow(tracked.path, Selection(runs=frozenset({tracked.ids["fine"]})))
     run = next(found for found in source.runs() if not isinstance(found, Refused))
     points = tuple(point for point in run.points if point.step < 2)
-    half = replace(run, status="RUNNING", ended=None, points=points, models_made=())
+    half = replace(run, status="RUNNING", ended=None, points=points)
     (told,) = (item for item in map_run(half, Mounts()) if isinstance(item, Told))
     assert not any(type(event).__name__ == "RunEnded" for event in told.events)
     # The plan of the half is a smaller document; that of the whole is the one that is compared.

@@ -143,7 +143,7 @@ class Database:
         found: dict[str, dict[str, Model]] = defaultdict(dict)
         for row in self._rows(
             "SELECT i.destination_type AS link, i.destination_id AS id, i.step, m.name, m.artifact_location, "
-            "m.creation_timestamp_ms, m.model_type FROM inputs i "
+            "m.model_type FROM inputs i "
             "LEFT JOIN logged_models m ON m.model_id = i.destination_id "
             "WHERE i.source_id = ? AND i.destination_type IN ('MODEL_INPUT', 'MODEL_OUTPUT') "
             "ORDER BY i.destination_id",
@@ -159,7 +159,6 @@ class Database:
                 location=row["artifact_location"] or f"models:/{row['id']}",
                 id=row["id"],
                 step=row["step"] or 0,
-                created=row["creation_timestamp_ms"],
                 facts={key: value for key, value in facts.items() if value},
             )
         made = found["MODEL_OUTPUT"]

@@ -166,7 +166,6 @@ class Directory:
         return Model(
             location=str(meta["artifact_location"]),
             id=name,
-            created=meta.get("creation_timestamp"),
             facts={key: value for key, value in facts.items() if value},
         )
 

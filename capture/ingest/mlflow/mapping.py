@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
@@ -131,9 +132,9 @@ class _Mapping:
         used = tuple(self._used(stage))
         yield StepStarted(step=step, started=self._started, person=self._run.user, values=used)
         scope = Scope(used=holdings(used))
-        told = turns(stage.points)
-        late = yield from self._turns(stage, step, told, scope)
-        models = [self._model(model) for model in late]
+        yield from self._turns(stage, step, turns(stage.points), scope)
+        # A model that is logged without a step has step 0.
+        models = [self._model(model) for model in stage.models_made if not model.step]
         if stage.leading:
             yield from self._artifacts(step, scope)
         if self._ended is None:
@@ -153,47 +154,52 @@ class _Mapping:
             scope=scope,
         )
 
-    def _turns(self, stage: Stage, step: StepRef, told: dict[str, Turn], scope: Scope) -> Any:
-        """The turns inside a stage; returns the models that no turn made."""
-        by_step: dict[int, list[Model]] = {}
-        late: list[Model] = []
+    def _turns(self, stage: Stage, step: StepRef, told: dict[str, Turn], scope: Scope) -> Iterator[Event]:
+        """The turns inside a stage: rows, and steps where one made a model."""
+        makers: dict[int, list[Model]] = defaultdict(list)
         for model in stage.models_made:
-            # A model that is logged without a step has step 0.
-            at = model.step if model.step and (str(model.step) in told or model.created in _TIMES) else 0
-            by_step.setdefault(at, []).append(model) if at else late.append(model)
+            if model.step:
+                makers[model.step].append(model)
         name = turns_of(stage)
-        yield from blocks(name, step, (turn for turn in told.values() if turn.step not in by_step))
-        enclosing = (Enclosing(step, scope.used),)
-        for number, models in sorted(by_step.items()):
-            own = [turn for turn in told.values() if turn.step == number and turn.prefix == ""]
-            turn = own[0] if own else Turn(number, "", number, at=min(m.created or 0 for m in models))
-            rest = [each for each in told.values() if each.step == number and each is not turn]
-            yield from blocks(name, step, rest)
-            yield from self._turn(name, step, turn, models, enclosing)
-        return late
+        made = {str(number) for number in makers}
+        yield from blocks(name, step, (turn for task, turn in told.items() if task not in made))
+        for number, models in sorted(makers.items()):
+            yield from self._turn(
+                StepRef(name, str(number)), step, number, told.get(str(number)), models, scope
+            )
 
     def _turn(
-        self, name: str, parent: StepRef, turn: Turn, models: list[Model], enclosing: tuple[Enclosing, ...]
+        self,
+        ref: StepRef,
+        parent: StepRef,
+        number: int,
+        turn: Turn | None,
+        models: list[Model],
+        around: Scope,
     ) -> Iterator[Event]:
-        """A turn that made models, which no row can say."""
-        ref, at = StepRef(name, turn.task), turn.at * 1000
-        index = (AttributeValue(INDEX, turn.step),)
-        yield StepStarted(
-            step=ref, parent=parent, cycle=True, iteration=turn.step, started=at, values=index,
-            scope=Scope(enclosing=enclosing),
-        )  # fmt: skip
-        measured = (AttributeValue(key, value) for key, value in sorted(turn.values.items()))
+        """A turn that made models, which no row can say. Without any metric nothing says when it was."""
+        enclosing = (Enclosing(parent, around.used),)
+        index = (AttributeValue(INDEX, number),)
+        made = [self._model(model) for model in models]
+        common: dict[str, Any] = {
+            "step": ref, "parent": parent, "cycle": True, "iteration": number,
+            "started": None if turn is None else turn.at * 1000,
+        }  # fmt: skip
+        yield StepStarted(values=index, scope=Scope(enclosing=enclosing), **common)
+        scope = Scope(used=holdings(index), enclosing=enclosing)
+        if turn is None:
+            yield ValuesAdded(step=ref, direction=OUT, values=tuple(made), scope=scope)
+            return
+        measured = [AttributeValue(key, value) for key, value in sorted(turn.values.items())]
         yield StepEnded(
-            step=ref, parent=parent, cycle=True, iteration=turn.step, started=at, ended=at, outcome=FINISHED,
-            values=(*measured, *(self._model(model) for model in models)),
-            scope=Scope(used=holdings(index), enclosing=enclosing),
-        )  # fmt: skip
+            ended=turn.at * 1000, outcome=FINISHED, values=(*measured, *made), scope=scope, **common
+        )
 
     def _artifacts(self, step: StepRef, scope: Scope) -> Iterator[Event]:
-        files = self._run.artifacts
+        files, over = self._run.artifacts, self._ended is not None
         for first in range(0, len(files), _CHUNK):
             values = tuple(
-                AttributeValue(ARTIFACT, self._reference(file.location, size=file.size))
+                AttributeValue(ARTIFACT, self._reference(file.location, size=file.size if over else None))
                 for file in files[first : first + _CHUNK]
             )
             yield ValuesAdded(step=step, direction=OUT, values=values, scope=scope)
@@ -234,7 +240,6 @@ def _facts(run: Run) -> str:
         "run_name": run.name,
         "experiment_id": run.experiment_id,
         "artifact_uri": run.artifact_uri,
-        "tags": dict(run.tags) or None,
     }
     return canonical_json({"mlflow": {key: value for key, value in facts.items() if value is not None}})
 

@@ -46,7 +46,6 @@ class Model:
     location: str
     id: str | None = None
     step: int = 0
-    created: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -23,11 +23,9 @@ if TYPE_CHECKING:
     from headstream.capture.ingest.told import Item, Refused
     from headstream.importing import Known, Report
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 30.0
 
-family = typer.Typer(
-    name="ingest", no_args_is_help=True, help="Bring in what other trackers recorded; again changes nothing."
-)
+GROUP = "ingest"
 
 Files = Annotated[list[Path], typer.Argument(help="Files, or folders of them.")]
 Stores = Annotated[
@@ -52,10 +50,18 @@ RefusedFile = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    app.add_typer(family)
+    """Add the commands to the group `ingest`, which others may have made."""
+    family = next((each.typer_instance for each in app.registered_groups if each.name == GROUP), None)
+    if family is None:
+        family = typer.Typer(
+            no_args_is_help=True, help="Bring in what other trackers recorded; again changes nothing."
+        )
+        app.add_typer(family, name=GROUP)
+    for command in (mlflow, openlineage, flowcept):
+        family.command()(command)
+    family.command("w3c-prov")(w3c_prov)
 
 
-@family.command()
 def mlflow(
     path: Annotated[
         Path, typer.Argument(help="Tracking directory (`mlruns`) or SQLite file (`mlflow.db`) of MLflow.")
@@ -91,12 +97,11 @@ def mlflow(
     )
     given = known((), stores)
     source = open_mlflow(path, Selection(frozenset(experiment or ()), frozenset(run or ())))
-    with advancing("reading runs") as advance:
+    with advancing("reading", "runs") as advance:
         items = read_mlflow(source, given.mounts, lambda done, total: advance(done, total, 0))
         _ingest("mlflow", items, given, to)
 
 
-@family.command()
 def openlineage(
     paths: Files,
     stores: Stores = None,
@@ -123,12 +128,11 @@ def openlineage(
         as_json=as_json,
     )
     given, files = known((), stores), found_in(paths)
-    with advancing("reading bytes") as advance:
+    with advancing("reading", "bytes") as advance:
         items = read_openlineage(files, given.mounts, lambda done, total: advance(done, total, 0))
         _ingest("openlineage", items, given, to)
 
 
-@family.command()
 def flowcept(
     paths: Files,
     definition: Annotated[
@@ -162,14 +166,13 @@ def flowcept(
         as_json=as_json,
     )
     given, files = known(definition or (), stores), found_in(paths)
-    with advancing("reading bytes") as advance:
+    with advancing("reading", "bytes") as advance:
         items = read_flowcept(
             files, given.definitions, given.mounts, lambda done, total: advance(done, total, 0)
         )
         _ingest("flowcept", items, given, to)
 
 
-@family.command("w3c-prov")
 def w3c_prov(
     paths: Files,
     workflow: Annotated[
@@ -204,7 +207,7 @@ def w3c_prov(
     )
     given, files = known((), stores), found_in(paths, SUFFIXES)
     names = Names(workflow=workflow, execution=execution)
-    with advancing("reading documents") as advance:
+    with advancing("reading", "documents") as advance:
         items = read_prov(files, names, given.mounts, lambda done, total: advance(done, total, 0))
         _ingest("w3c-prov", items, given, to)
 
