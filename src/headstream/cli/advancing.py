@@ -13,15 +13,15 @@ from headstream.cli.telling import progress, tell
 
 _LOG_SECONDS: Final = 10.0
 
-# Messages (or other things) done, in all if that is known, events done (0 if they are not counted).
+# Messages (or what else) done, how many in all if that is known, events done (0 if they are not counted).
 Advance = Callable[[int, int | None, int], None]
 
 
 @contextmanager
-def advancing(doing: str, things: str = "messages") -> Iterator[Advance]:
+def advancing(doing: str, unit: str = "messages") -> Iterator[Advance]:
     """Show how far something is, on standard error: people read it, programs read the answer."""
     if not progress.is_terminal:
-        yield _Log(doing, things)
+        yield _Log(doing, unit)
         return
     columns = (
         TextColumn(doing),
@@ -32,7 +32,7 @@ def advancing(doing: str, things: str = "messages") -> Iterator[Advance]:
     )
     began = time.monotonic()
     with Progress(*columns, console=progress, transient=True) as bar:
-        task = bar.add_task(things, total=None, rate="")
+        task = bar.add_task(unit, total=None, rate="")
 
         def advance(done: int, total: int | None, events: int) -> None:
             shown = f"{events / max(time.monotonic() - began, 1e-3):,.0f} events/s" if events else ""
@@ -44,9 +44,9 @@ def advancing(doing: str, things: str = "messages") -> Iterator[Advance]:
 class _Log:
     """A line every ten seconds."""
 
-    def __init__(self, doing: str, things: str) -> None:
+    def __init__(self, doing: str, unit: str) -> None:
         self._doing = doing
-        self._things = things
+        self._unit = unit
         self._began = self._told = time.monotonic()
 
     def __call__(self, done: int, total: int | None, events: int) -> None:
@@ -56,4 +56,4 @@ class _Log:
         self._told = now
         of = f" of {total}" if total else ""
         rate = f", {events / (now - self._began):,.0f} events/s" if events else ""
-        tell(f"{self._doing}: {done}{of} {self._things}{rate}")
+        tell(f"{self._doing}: {done}{of}{f' {self._unit}' if self._unit else ''}{rate}")
