@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from headstream.capture.ingest.flowcept import read_flowcept
 from headstream.capture.ingest.told import Refused, Told, Unmapped
@@ -183,3 +185,27 @@ def test_records_of_other_kinds_are_counted(tmp_path: Path) -> None:
                     '"parent_workflow_id": "v"}\n')  # fmt: skip
     found = [item.reason for item in read_flowcept([path]) if isinstance(item, Unmapped)]
     assert found == ["other-record", "parent-workflow-unnamed"]
+
+
+TEXT = st.text("a:/ \ud800\u00e9", max_size=5)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+KEYS = st.sampled_from(
+    ["type", "task_id", "workflow_id", "activity_id", "parent_task_id", "used", "generated", "started_at",
+     "ended_at", "status", "group_id", "telemetry_at_start", "telemetry_at_end", "hostname", "user", "name",
+     "stderr", "parent_workflow_id"]
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(st.lists(st.dictionaries(KEYS, JSON), max_size=3), st.sampled_from(["task", "workflow", None]))
+def test_no_record_makes_the_reader_raise(
+    tmp_path_factory: pytest.TempPathFactory, found: list[dict[str, Any]], kind: str | None
+) -> None:
+    path = tmp_path_factory.mktemp("fuzz") / "buffer.jsonl"
+    common = {"workflow_id": "w", "task_id": "t", "type": kind}
+    path.write_text("".join(json.dumps(common | each) + "\n" for each in found))
+    assert all(isinstance(item, Told | Refused | Unmapped) for item in read_flowcept([path], [DEFINITION]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstream.capture.ingest.mlflow.mapping import as_written
@@ -37,6 +37,7 @@ def rows(points: list[Point]) -> set[tuple[str, int, int, str, str]]:
     return found
 
 
+@settings(deadline=None)
 @given(POINTS, st.randoms(use_true_random=False))
 def test_order_and_repetition_of_points_change_nothing(points: list[Point], random: object) -> None:
     shuffled = points * 2
@@ -44,6 +45,7 @@ def test_order_and_repetition_of_points_change_nothing(points: list[Point], rand
     assert rows(shuffled) == rows(points)
 
 
+@settings(deadline=None)
 @given(POINTS)
 def test_every_value_is_told_once_and_no_turn_tells_a_metric_twice(points: list[Point]) -> None:
     told = rows(points)
@@ -55,6 +57,7 @@ def test_every_value_is_told_once_and_no_turn_tells_a_metric_twice(points: list[
     }
 
 
+@settings(deadline=None)
 @given(POINTS, st.lists(st.integers(2_000, 2_005), max_size=5))
 def test_points_that_are_logged_later_only_add(points: list[Point], later: list[int]) -> None:
     more = [*points, *(Point("loss", 0, at, 0.25) for at in later)]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 from headstream.services.ports import free_ports
+
+BUFFER = Path(__file__).parents[1] / "data" / "flowcept" / "flowcept_buffer.jsonl"
 
 
 def test_the_full_services_answer_rebuild_and_tell_of_their_dead(cli: Any, artefacts: Any) -> None:
@@ -23,6 +26,10 @@ def test_the_full_services_answer_rebuild_and_tell_of_their_dead(cli: Any, artef
     answer = cli("query", "q3", "--param", "dataset=ref/gpfs1/data/x.h5")
     assert answer.status == 0 and "r1.pt" in answer.out
     assert cli("topics", "check").status == 0
+
+    imported = cli("ingest", "flowcept", str(BUFFER), "--wait", "60", "--json", seconds=120)
+    assert imported.status == 0 and imported.json["taken"] is True, imported.err
+    cli.until(lambda: cli.runs() == 2, "what another tracker recorded in the graph")
 
     rebuilt = cli("replay", "--into", "oxigraph:copy", "--json")
     assert rebuilt.status == 0 and rebuilt.json["from"] == "topics", rebuilt.err

@@ -108,7 +108,7 @@ class Directory:
             experiment_id=experiment.id,
             where=str(path),
             name=tags.get("mlflow.runName") or meta.get("run_name") or None,
-            user=meta.get("user_id") or tags.get("mlflow.user") or None,
+            user=str(meta.get("user_id") or tags.get("mlflow.user") or "") or None,
             status=_STATUS.get(int(meta.get("status") or 1), "RUNNING"),
             started=meta.get("start_time"),
             ended=meta.get("end_time"),
