@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from headstream.capture.ingest.errors import SourceUnreadable
-from headstream.capture.ingest.told import Refused
+from headstream.capture.ingest.told import Record, Refused
 
 _SUFFIXES: Final = frozenset({".jsonl", ".ndjson", ".json", ".log"})
 _SHOWN: Final = 120
@@ -38,9 +38,7 @@ def found_in(paths: Sequence[Path], suffixes: frozenset[str] = _SUFFIXES) -> lis
     return found
 
 
-def records(
-    files: Sequence[Path], progress: Progress = lambda done, total: None
-) -> Iterator[tuple[Any, str] | Refused]:
+def records(files: Sequence[Path], progress: Progress = lambda done, total: None) -> Iterator[Record]:
     """Every record with its `FILE:LINE`; a line may also be an array of records.
 
     What is no JSON, such as the last line of a process that was killed, is refused, and reading goes on.
@@ -59,7 +57,7 @@ def records(
             raise SourceUnreadable(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _parsed(line: bytes, where: str) -> Iterator[tuple[Any, str] | Refused]:
+def _parsed(line: bytes, where: str) -> Iterator[Record]:
     try:
         read = json.loads(line.decode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from headstream.capture.gateway import wire
 from headstream.capture.gateway.errors import MessageRefused
 from headstream.capture.gateway.scope import RunScope
-from headstream.capture.ingest.jsonl import Progress, records
-from headstream.capture.ingest.told import Item, Refused, Told, Unmapped, UnmappedReason
+from headstream.capture.ingest.told import Item, Record, Refused, Told, Unmapped, UnmappedReason
 from headstream.schemas.events import (
     IN,
     OUT,
@@ -129,12 +127,10 @@ class Translator:
         return found
 
 
-def read_openlineage(
-    files: Sequence[Path], mounts: Mounts | None = None, progress: Progress = lambda done, total: None
-) -> Iterator[Item]:
-    """Every event of some files of JSON lines."""
+def read_openlineage(records: Iterable[Record], mounts: Mounts | None = None) -> Iterator[Item]:
+    """Every event of some records, in their order."""
     translator = Translator(mounts)
-    for found in records(files, progress):
+    for found in records:
         if isinstance(found, Refused):
             yield found
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from headstream.schemas.definition import Definition
 from headstream.schemas.documents import Person
@@ -57,5 +57,7 @@ class Refused:
     where: str
 
 
+# A record of a source as it was read, with its place; or what is none.
+Record = tuple[Any, str] | Refused
 # A person is told once for each source that names it.
 Item = Told | Person | Unmapped | Refused

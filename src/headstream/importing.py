@@ -141,14 +141,17 @@ def fill(
     documents: tuple[Document, ...] = (),
     into_live: bool = False,
     say: Callable[[str], None] = lambda line: None,
-) -> Rebuilt:
-    """Build the graph of everything in a store at once; nothing of it stays in the spool."""
+) -> Rebuilt | None:
+    """Build the graph of everything in a store at once; nothing of it stays in the spool.
+
+    None, and the store is not touched, if there is nothing.
+    """
     from headstream.rebuilding import Options, replay  # With all that fills stores, which most need not load.
 
     with tempfile.TemporaryDirectory(prefix="headstream-ingest-") as folder:
         root = Path(folder) / "spool"
         if not tell(items, source, {**environ, "HEADSTREAM_SPOOL": str(root)}, report, documents):
-            raise Unreadable("there is nothing to fill a store with: no run was found")
+            return None
         options = Options(resume=False, into_live=into_live)
         return replay(places, into, source=str(root), options=options, say=say)
 

@@ -88,7 +88,7 @@ def build(folder: Path, items: Iterable[Item], documents: tuple[Document, ...] =
     built = fill(
         items, "test", environ, report, Places(folder / "data"), f"oxigraph:{store}", documents=documents
     )
-    assert built.refused_by_store == 0 and not built.replayed.refused
+    assert built is not None and built.refused_by_store == 0 and not built.replayed.refused
     assert built.hash is not None
     return Imported(
         graph=ox.Store.read_only(str(store)), report=report, hash=built.hash, store=f"oxigraph:{store}"

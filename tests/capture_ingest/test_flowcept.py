@@ -137,6 +137,12 @@ def test_ingesting_again_changes_nothing(graph: Imported, imported: Build) -> No
     assert imported(twice, (document(DEFINITION),)).hash == graph.hash
 
 
+def test_the_order_of_records_changes_nothing(graph: Imported, tmp_path: Path, imported: Build) -> None:
+    path = tmp_path / "backwards.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in reversed(records())))
+    assert imported(read_flowcept([path], [DEFINITION]), (document(DEFINITION),)).hash == graph.hash
+
+
 def test_a_parent_may_lie_in_another_file_and_one_that_is_missing_is_counted(tmp_path: Path) -> None:
     inner, outer = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
     epoch, training = (

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headstream.capture.ingest.jsonl import records
 from headstream.capture.ingest.openlineage import Translator, read_openlineage, text_of
 from headstream.capture.ingest.told import Refused, Told, Unmapped
 
@@ -31,7 +32,7 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def graph(events: Path, tmp_path_factory: pytest.TempPathFactory) -> Imported:
-    return build(tmp_path_factory.mktemp("graph"), read_openlineage([events]))
+    return build(tmp_path_factory.mktemp("graph"), read_openlineage(records([events])))
 
 
 def messages(path: Path) -> list[Any]:
@@ -89,8 +90,17 @@ def test_events_of_no_run_are_counted(graph: Imported) -> None:
 
 
 def test_reading_again_and_in_part_changes_nothing(events: Path, graph: Imported, imported: Build) -> None:
-    twice = imported([*read_openlineage([events]), *read_openlineage([events, events])])
+    twice = imported([*read_openlineage(records([events])), *read_openlineage(records([events, events]))])
     assert twice.hash == graph.hash
+
+
+def test_in_whatever_order_messages_come_only_durations_may_be_missing(
+    events: Path, graph: Imported, imported: Build
+) -> None:
+    translator = Translator()
+    backwards = [item for message in messages(events)[::-1] for item in translator.translate(message)]
+    missing = graph.triples() - imported(backwards).triples()
+    assert missing and all("durationSeconds" in triple for triple in missing)
 
 
 def test_a_translator_that_has_forgotten_a_run_says_less_and_nothing_else(
@@ -105,7 +115,7 @@ def test_a_bad_line_is_refused_with_its_place_and_the_rest_is_read(events: Path,
     lines = events.read_text("utf-8").splitlines()
     broken = tmp_path / "broken.jsonl"
     broken.write_text("\n".join(["[1, ", lines[0], '{"eventType": "START"}', "", f"[{lines[1]}]"]))
-    found = list(read_openlineage([broken]))
+    found = list(read_openlineage(records([broken])))
     refused = [(item.reason, item.where) for item in found if isinstance(item, Refused)]
     assert refused == [("not-json", f"{broken}:1"), ("bad-message", f"{broken}:3")]
     assert [item.execution for item in found if isinstance(item, Told)] == [DAILY, TILE]

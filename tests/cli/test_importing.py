@@ -72,7 +72,7 @@ def test_a_dry_run_counts_and_tells_nobody(cli: Any) -> None:
 def test_what_is_refused_is_counted_with_its_place_and_kept(cli: Any) -> None:
     (cli.home / "events.jsonl").write_text('{"eventType": "START"}\nnonsense\n')
     told = cli("ingest", "openlineage", "events.jsonl", "--dry-run", "--refused", "refused.jsonl", "--json")
-    assert told.status == 0, told.err
+    assert told.status == 1 and "no run was found" in told.err, "not one line was an event"
     assert told.json["refused"] == {"bad-message": 1, "not-json": 1}
     assert told.json["examples"]["not-json"][0]["where"] == "events.jsonl:2"
     kept = [json.loads(line) for line in (cli.home / "refused.jsonl").read_text().splitlines()]

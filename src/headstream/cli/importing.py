@@ -114,7 +114,7 @@ def openlineage(
     as_json: Json = False,
 ) -> None:
     """OpenLineage events in JSON lines: runs, jobs, datasets, with all facets."""
-    from headstream.capture.ingest.jsonl import found_in
+    from headstream.capture.ingest.jsonl import found_in, records
     from headstream.capture.ingest.openlineage import read_openlineage
     from headstream.importing import known
 
@@ -129,7 +129,7 @@ def openlineage(
     )
     given, files = known((), stores), found_in(paths)
     with advancing("reading", "bytes") as advance:
-        items = read_openlineage(files, given.mounts, lambda done, total: advance(done, total, 0))
+        items = read_openlineage(records(files, lambda done, total: advance(done, total, 0)), given.mounts)
         _ingest("openlineage", items, given, to)
 
 
@@ -249,7 +249,8 @@ def _ingest(source: str, items: Iterator[Item], given: Known, to: _To) -> None:
             into_live=to.into_live,
             say=tell,
         )
-        facts |= {"triples": built.triples, "triples_before": built.before, "hash": built.hash}
+        if built is not None:
+            facts |= {"triples": built.triples, "triples_before": built.before, "hash": built.hash}
     else:
         left = importing.tell(items, source, os.environ, report, given.documents)
         facts |= {"spools": len(left), "taken": _taken(where, left, to.wait)}
@@ -257,7 +258,11 @@ def _ingest(source: str, items: Iterator[Item], given: Known, to: _To) -> None:
         typer.echo(json.dumps({**facts, **report.as_json()}))
     else:
         _tell(report, to.dry_run)
-    if to.into is not None and not to.dry_run:
+    if not report.runs and (report.refused or report.unmapped):
+        raise CommandError(
+            f"no run was found in what was given; is it of {source}? What was there instead is said above"
+        )
+    if "triples" in facts:
         tell(f"{to.into} holds {facts['triples']} triples")
     elif left and not facts["taken"]:
         _tell_waiting(where, left)
