@@ -128,13 +128,29 @@ def test_a_checkpoint_is_generated_by_the_turn_of_its_step(tracked: Tracked) -> 
     assert rows == [(2, 0.001 / 3)]
 
 
-def test_a_metric_of_a_validation_dataset_evaluates_the_models_of_the_run(tracked: Tracked) -> None:
+def test_a_metric_of_a_model_and_a_validation_dataset_evaluates_that_model_alone(tracked: Tracked) -> None:
+    rows = tracked.graph.rows(
+        """SELECT ?path ?value ?stage ?data { ?model provml:hasEvaluation ?e ; prov:value ?path .
+        ?e provml:wasDerivedFromAttribute/provml:name "val_loss" ; prov:value ?value .
+        ?e prov:wasGeneratedBy ?step .
+        ?step provml:wasDerivedFromDataTransformation/provml:stageType ?stage .
+        ?step provml:wasPartOf/prov:used ?set . ?set prov:value ?data }"""
+    )
+    found = {
+        (Path(path).parent.name, value, stage.rpartition("#")[2], data) for path, value, stage, data in rows
+    }
+    data = str(tracked.files / "valid.csv")
+    assert found == {
+        (tracked.ids["fine-checkpoint"], 0.002, "Validation", data),
+        (tracked.ids["coarse-checkpoint"], 0.2, "Validation", data),
+    }
+
+
+def test_x10_tells_the_evaluations_of_a_model_by_stage(tracked: Tracked) -> None:
     (model,) = {row["model"] for row in tracked.graph.question("Q3", dataset=tracked.reference("train.csv"))}
     rows = tracked.graph.question("X10", model=model)
-    found = {(row["stageType"].rpartition("#")[2], row["measure"], row["value"]) for row in rows}
-    assert ("Validation", "val_loss", 0.002) in found
-    assert ("Training", "loss", 0.001 / 4) in found
-    assert not any(stage == "Training" and measure == "val_loss" for stage, measure, _ in found)
+    found = {(row["stageType"].rpartition("#")[2].removeprefix("provml:"), row["measure"]) for row in rows}
+    assert found == {("Training", name) for name in ("loss", "grad", "unnumbered")}
 
 
 def test_x09_tells_who_ran_it_and_metrics_of_the_machine_are_telemetry(tracked: Tracked) -> None:

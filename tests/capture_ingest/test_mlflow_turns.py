@@ -95,6 +95,19 @@ def test_a_run_that_only_evaluates_is_a_test_of_the_model_that_it_used() -> None
     assert (stage.name, stage.type, stage.models_used) == ("test", "Test", [model])
 
 
+def test_each_model_is_evaluated_by_itself() -> None:
+    models = tuple(Model(location=f"/{name}", id=name) for name in ("m-1", "m-2"))
+    key = DatasetKey("d", "1")
+    points = [Point("f1", 0, at, value, key, name) for at, value, name in ((1, 0.5, "m-1"), (2, 0.7, "m-2"))]
+    found = staged(run(datasets=(dataset("d", "validation"),), models_made=models, points=tuple(points)))
+    training, validation = found.stages
+    assert not training.points and not validation.points and not validation.models_used
+    assert {name: [point.value for point in own] for name, own in validation.evaluations.items()} == {
+        "m-1": [0.5],
+        "m-2": [0.7],
+    }
+
+
 def test_a_run_with_nothing_but_parameters_learns_nothing() -> None:
     (stage,) = staged(run(parameters={"trials": "2"})).stages
     assert (stage.name, stage.type) == ("run", None)

@@ -110,17 +110,16 @@ class Database:
         return {row["key"]: row["value"] or "" for row in rows}
 
     def _points(self, run: str) -> Iterator[Point]:
-        linked: dict[tuple[str, int, int], DatasetKey] = {}
+        linked: dict[tuple[str, int, int], tuple[DatasetKey | None, str]] = {}
         if "logged_model_metrics" in self._tables:
-            for row in self._rows(
-                "SELECT * FROM logged_model_metrics WHERE run_id = ? AND dataset_name IS NOT NULL", run
-            ):
+            for row in self._rows("SELECT * FROM logged_model_metrics WHERE run_id = ?", run):
                 key = (row["metric_name"], row["metric_step"], row["metric_timestamp_ms"])
-                linked[key] = DatasetKey(row["dataset_name"], row["dataset_digest"])
+                name, digest = row["dataset_name"], row["dataset_digest"]
+                linked[key] = (DatasetKey(name, digest) if name else None, row["model_id"])
         for row in self._rows("SELECT * FROM metrics WHERE run_uuid = ? ORDER BY key, timestamp", run):
             place = (row["key"], row["step"], row["timestamp"])
             value = float("nan") if row["is_nan"] else _INFINITE.get(row["value"], row["value"])
-            yield Point(*place, value, linked.get(place))
+            yield Point(*place, value, *linked.get(place, (None, None)))
 
     def _datasets(self, run: str) -> Iterator[Dataset]:
         if "datasets" not in self._tables:

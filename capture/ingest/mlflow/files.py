@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -96,11 +97,12 @@ class Directory:
         tags = dict(_texts(path / "tags"))
         used, made, datasets = self._linked(experiment, path)
         points: list[Point] = []
+        models = self._models_of_points(path.name, [model.id for model in (*used, *made) if model.id])
         for read in _points(path / "metrics"):
             if isinstance(read, Refused):
                 yield read
             else:
-                points.append(read)
+                points.append(read._replace(model=models.get((read.key, read.step, read.at))))
         artifacts = listed(str(meta.get("artifact_uri") or ""), path / "artifacts")
         yield Run(
             id=str(meta.get("run_id") or path.name),
@@ -135,7 +137,7 @@ class Directory:
         """Models used, models made and datasets used."""
         used: list[Model] = []
         made = [
-            replace(self._model(experiment, path.name), step=int(_meta(path).get("step") or 0))
+            replace(self._model(path.name), step=int(_meta(path).get("step") or 0))
             for path in _folders(run / "outputs")
         ]
         datasets: list[Dataset] = []
@@ -146,15 +148,27 @@ class Directory:
                 kept = _meta(experiment.path / "datasets" / source)
                 datasets.append(dataset(kept, (meta.get("tags") or {}).get("mlflow.data.context")))
             elif meta.get("source_type", "").startswith(("MODEL", "RUN_INPUT")):
-                used.append(self._model(experiment, str(meta.get("destination_id") or source)))
+                used.append(self._model(str(meta.get("destination_id") or source)))
         ours = {model.id for model in made}
         return [model for model in used if model.id not in ours], made, datasets
 
-    def _model(self, experiment: _Experiment, name: str) -> Model:
-        path = next(
-            (e.path / "models" / name for e in self._kept if (e.path / "models" / name).is_dir()),
-            experiment.path / "models" / name,
-        )
+    def _models_of_points(self, run: str, models: list[str]) -> dict[tuple[str, int, int], str]:
+        """Which model each point of a run is of: MLflow keeps it with the model."""
+        found = {}
+        for model in models:
+            for key, path in _files(self._folder_of(model) / "metrics"):
+                for words in map(str.split, path.read_text("utf-8").splitlines()):
+                    with suppress(ValueError):  # The same line of the run is refused.
+                        if len(words) > 3 and words[3] == run:
+                            found[key, int(words[2]), int(words[0])] = model
+        return found
+
+    def _folder_of(self, model: str) -> Path:
+        places = (each.path / "models" / model for each in self._kept)
+        return next((path for path in places if path.is_dir()), self._root / "models" / model)
+
+    def _model(self, name: str) -> Model:
+        path = self._folder_of(name)
         if not (path / _META).is_file():
             return Model(location=f"models:/{name}", id=name)
         meta = _meta(path)

@@ -133,6 +133,8 @@ class _Mapping:
         yield StepStarted(step=step, started=self._started, person=self._run.user, values=used)
         scope = Scope(used=holdings(used))
         yield from self._turns(stage, step, turns(stage.points), scope)
+        for model, points in sorted(stage.evaluations.items()):
+            yield from self._evaluation(stage, step, model, points, scope)
         # A model that is logged without a step has step 0.
         models = [self._model(model) for model in stage.models_made if not model.step]
         if stage.leading:
@@ -142,7 +144,7 @@ class _Mapping:
                 yield ValuesAdded(step=step, direction=OUT, values=tuple(models), scope=scope)
             return
         # Only now: as long as a run goes on, its last values are not the last.
-        last = [AttributeValue(name, value) for name, value in sorted(_last(stage.points).items())]
+        last = _last_values(stage.points)
         yield StepEnded(
             step=step,
             started=self._started,
@@ -153,6 +155,31 @@ class _Mapping:
             values=(*last, *models),
             scope=scope,
         )
+
+    def _evaluation(
+        self, stage: Stage, around: StepRef, model_id: str, points: list[Point], scope: Scope
+    ) -> Iterator[Event]:
+        """What was measured of one model, inside the stage; it lasts from its first point to its last."""
+        known = {each.id: each for each in (*self._run.models_made, *self._run.models_used)}
+        model = known.get(model_id) or Model(location=f"models:/{model_id}", id=model_id)
+        used = (self._model(model),)
+        enclosing = (Enclosing(around, scope.used),)
+        over = self._ended is not None
+        common: dict[str, Any] = {
+            "step": StepRef(stage.name, model_id),
+            "parent": around,
+            "started": min(point.at for point in points) * 1000 if over else None,
+        }
+        yield StepStarted(values=used, scope=Scope(enclosing=enclosing), **common)
+        yield from blocks(turns_of(stage), common["step"], turns(points).values(), f"{model_id}/")
+        if over:
+            yield StepEnded(
+                ended=max(point.at for point in points) * 1000,
+                outcome=FINISHED,
+                values=tuple(_last_values(points)),
+                scope=Scope(used=holdings(used), enclosing=enclosing),
+                **common,
+            )
 
     def _turns(self, stage: Stage, step: StepRef, told: dict[str, Turn], scope: Scope) -> Iterator[Event]:
         """The turns inside a stage: rows, and steps where one made a model."""
@@ -242,6 +269,10 @@ def _facts(run: Run) -> str:
         "artifact_uri": run.artifact_uri,
     }
     return canonical_json({"mlflow": {key: value for key, value in facts.items() if value is not None}})
+
+
+def _last_values(points: list[Point]) -> list[AttributeValue]:
+    return [AttributeValue(name, value) for name, value in sorted(_last(points).items())]
 
 
 def _last(points: list[Point]) -> dict[str, float]:

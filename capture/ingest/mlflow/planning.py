@@ -48,9 +48,9 @@ def _transformations(stage: Stage) -> Iterator[Transformation]:
     ]
     if stage.datasets:
         inputs.append(Attribute(name=DATASET, semantics=_REFERENCE, ml_semantics="dataset"))
-    if stage.models_used:
+    if stage.models_used or stage.evaluations:
         inputs.append(Attribute(name=MODEL, semantics=_REFERENCE, ml_semantics="model"))
-    measures = [Attribute(name=name, ml_semantics="evaluation_measure") for name in names(stage.points)]
+    measures = [Attribute(name=name, ml_semantics="evaluation_measure") for name in stage.measures]
     model = [Attribute(name=MODEL, semantics=_REFERENCE, ml_semantics="model")] if stage.models_made else []
     artifact = [Attribute(name=ARTIFACT, semantics=_REFERENCE)] if stage.leading else []
     yield Transformation(
@@ -61,7 +61,7 @@ def _transformations(stage: Stage) -> Iterator[Transformation]:
         inputs=_ordered(inputs),
         outputs=_ordered([*measures, *model, *artifact]),
     )
-    if stage.points or stage.models_made:
+    if measures or stage.models_made:
         yield Transformation(
             name=turns_of(stage),
             type="LearningStageSection",

@@ -15,13 +15,14 @@ class DatasetKey(NamedTuple):
 
 
 class Point(NamedTuple):
-    """One value of a metric."""
+    """One value of a metric; `model` is the id of the logged model that it is of, if MLflow says so."""
 
     key: str
     step: int
     at: int
     value: float
     dataset: DatasetKey | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -27,6 +28,13 @@ class Stage:
     models_used: list[Model] = field(default_factory=list)
     models_made: list[Model] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
+    # Evaluations of one model each, by its id: what is known of one says nothing of another.
+    evaluations: dict[str, list[Point]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def measures(self) -> list[str]:
+        """Every metric of the stage."""
+        return names([*self.points, *(point for points in self.evaluations.values() for point in points)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +71,15 @@ def staged(run: Run) -> Staged:
     for dataset in run.datasets:
         _stage(found, kinds[dataset.key]).datasets.append(dataset)
     for point in measures:
-        _stage(found, _kind(point.dataset, kinds) or leading_type).points.append(point)
+        stage = _stage(found, _kind(point.dataset, kinds) or leading_type)
+        of_one = point.model is not None and stage.type != "Training"
+        (stage.evaluations[str(point.model)] if of_one else stage.points).append(point)
     for stage in found.values():
-        # A model that is made here is what is evaluated; else one that MLflow says the run used.
-        stage.models_used += run.models_used if stage.leading else (run.models_made or run.models_used)
+        if stage.leading:
+            stage.models_used += run.models_used
+        elif stage.points:
+            # Of no model in particular: of those that are made here, else that MLflow says the run used.
+            stage.models_used += run.models_made or run.models_used
     return Staged(tuple(found.values()), telemetry)
 
 

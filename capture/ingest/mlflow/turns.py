@@ -58,8 +58,10 @@ def turns(points: Iterable[Point]) -> dict[str, Turn]:
     return found
 
 
-def blocks(transformation: str, parent: StepRef | None, told: Iterable[Turn]) -> Iterator[IterationBlock]:
-    """Turns as blocks of rows: one for each set of metrics and form of task ids."""
+def blocks(
+    transformation: str, parent: StepRef | None, told: Iterable[Turn], before: str = ""
+) -> Iterator[IterationBlock]:
+    """Turns as rows: a block for each set of metrics and form of task ids, which begin with `before`."""
     alike: dict[tuple[str, str, tuple[str, ...]], list[Turn]] = defaultdict(list)
     for turn in told:
         alike[turn.prefix, turn.suffix, tuple(sorted(turn.values))].append(turn)
@@ -70,7 +72,7 @@ def blocks(transformation: str, parent: StepRef | None, told: Iterable[Turn]) ->
             yield IterationBlock(
                 transformation=transformation,
                 parent=parent,
-                prefix=prefix,
+                prefix=before + prefix,
                 suffix=suffix,
                 index_attribute=INDEX,
                 ordinals=tuple(turn.ordinal for turn in rows),
