@@ -36,6 +36,8 @@ _NAMESPACE = "org.headstream."
 _LONG = range(-(2**63), 2**63)
 
 Record = dict[str, Any]
+# A member of a union with its name: without one fastavro tries the record on each, field by field.
+Named = tuple[str, Record]
 
 
 def bag_to_record(bag: Bag) -> Record:
@@ -62,7 +64,7 @@ def bag_from_record(record: Record) -> Bag:
     )
 
 
-def event_to_record(event: Event) -> tuple[str, Record]:
+def event_to_record(event: Event) -> Named:
     """The Avro name of an event and its fields, as fastavro wants a member of a union."""
     match event:
         case RunStarted():
@@ -95,7 +97,7 @@ def event_to_record(event: Event) -> tuple[str, Record]:
             }
         case ValuesAdded():
             return _NAMESPACE + "ValuesAdded", {
-                "step": _step_ref_to(event.step),
+                "step": _maybe_step(event.step),
                 "direction": event.direction,
                 "values": [_attribute_to(v) for v in event.values],
                 "at": event.at,
@@ -200,15 +202,23 @@ def _attribute_from(record: Record) -> AttributeValue:
     return AttributeValue(record["name"], value_from(record["value"]), record["metadata"], record["note"])
 
 
-def _step_ref_to(step: StepRef | None) -> Record | None:
-    return None if step is None else {"transformation": step.transformation, "task": step.task}
+def _step_ref_to(step: StepRef) -> Record:
+    return {"transformation": step.transformation, "task": step.task}
 
 
-def _parent_to(parent: ParentRun | None) -> Record | None:
+def _maybe_step(step: StepRef | None) -> Named | None:
+    return None if step is None else (_NAMESPACE + "StepRef", _step_ref_to(step))
+
+
+def _parent_to(parent: ParentRun | None) -> Named | None:
     if parent is None:
         return None
-    step = _step_ref_to(parent.step)
-    return {"workflow": parent.workflow, "execution": parent.execution, "step": step}
+    step = _maybe_step(parent.step)
+    return _NAMESPACE + "ParentRun", {
+        "workflow": parent.workflow,
+        "execution": parent.execution,
+        "step": step,
+    }
 
 
 def _parent_from(datum: Any) -> ParentRun | None:
@@ -222,7 +232,7 @@ def _parent_from(datum: Any) -> ParentRun | None:
 def _step_to(event: StepStarted | StepEnded) -> Record:
     return {
         "step": _step_ref_to(event.step),
-        "parent": _step_ref_to(event.parent),
+        "parent": _maybe_step(event.parent),
         "cycle": event.cycle,
         "iteration": event.iteration,
         "registered": event.registered,
@@ -256,7 +266,7 @@ def _holding_to(holding: Holding) -> Record:
     reference = holding.reference
     return {
         "attribute": holding.attribute,
-        "reference": None if reference is None else _reference_to(reference),
+        "reference": None if reference is None else (_NAMESPACE + "Reference", _reference_to(reference)),
     }
 
 
@@ -273,10 +283,10 @@ def _enclosing_from(record: Record) -> Enclosing:
     return Enclosing(StepRef(**record["step"]), tuple(_holding_from(h) for h in record["used"]))
 
 
-def _scope_to(scope: Scope) -> Record | None:
+def _scope_to(scope: Scope) -> Named | None:
     if scope == NO_SCOPE:
         return None
-    return {
+    return _NAMESPACE + "Scope", {
         "used": [_holding_to(h) for h in scope.used],
         "generated": [_holding_to(h) for h in scope.generated],
         "enclosing": [_enclosing_to(e) for e in scope.enclosing],
@@ -294,10 +304,10 @@ def _scope_from(datum: Any) -> Scope:
     )
 
 
-def _context_to(context: Context | None) -> Record | None:
+def _context_to(context: Context | None) -> Named | None:
     if context is None:
         return None
-    return {
+    return _NAMESPACE + "Context", {
         "cluster": context.cluster,
         "job": context.job,
         "hosts": list(context.hosts),
@@ -319,7 +329,7 @@ def _context_from(datum: Any) -> Context | None:
 def _block_to(block: IterationBlock) -> Record:
     return {
         "transformation": block.transformation,
-        "parent": _step_ref_to(block.parent),
+        "parent": _maybe_step(block.parent),
         "prefix": block.prefix,
         "suffix": block.suffix,
         "index_attribute": block.index_attribute,

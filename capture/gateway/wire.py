@@ -21,6 +21,7 @@ MAX_DEPTH: Final = 100
 _MAX_BITS: Final = 4300 * 3
 _LONG: Final = range(-(2**63), 2**63)
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_AS_IT_IS = frozenset({bool, float, type(None)})
 # xsd:dateTime as Python and the stores can write it: the years 1 to 9999.
 _FIRST, _LAST = -62_135_596_800, 253_402_300_799
 
@@ -33,8 +34,19 @@ def cleaned(value: Any, depth: int = 0) -> Any:
 
     A lone surrogate (JSON can spell one, UTF-8 cannot) becomes U+FFFD, as in `identifiers`.
     """
+    # What json gives, without a further look at what is plain: a bag has thousands of these.
+    kind = type(value)
+    if kind in _AS_IT_IS or (kind is str and value.isascii()) or (kind is int and value in _LONG):
+        return value
     if depth > MAX_DEPTH:
         raise MessageRefused("too-deep", f"the message is nested more than {MAX_DEPTH} levels deep")
+    if kind is dict:
+        return {
+            key if type(key) is str and key.isascii() else _SURROGATE.sub("\ufffd", str(key)): cleaned(
+                item, depth + 1
+            )
+            for key, item in value.items()
+        }
     match value:
         case None | bool():
             return value
@@ -111,7 +123,7 @@ def instant(body: Mapping[str, Any], key: str) -> int | None:
 
 
 def mapping(value: Any, what: str) -> Mapping[str, Any]:
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         return value
     raise MessageRefused("bad-message", f"{what} must be an object, found {_kind(value)}")
 
