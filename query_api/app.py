@@ -48,13 +48,15 @@ def create_app(settings: Settings, store: QueryStore, also: Sequence[CollectorRe
     app = FastAPI(title="headstream query API", version="1", description=DESCRIPTION, redoc_url=None)
     for module in (service, questions, sparql, runs):
         app.include_router(module.router(context))
-    _handle_errors(app)
+    handle_errors(app)
     _describe(app, secured=settings.token is not None)
     app.add_middleware(Gate, settings=settings, metrics=metrics)
     return app
 
 
-def _handle_errors(app: FastAPI) -> None:
+def handle_errors(app: FastAPI) -> None:
+    """Answer every error by a problem document, those that nobody foresaw too."""
+
     @app.exception_handler(QueryApiError)
     async def ours(request: Request, error: QueryApiError) -> JSONResponse:
         return problem(error)

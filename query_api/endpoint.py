@@ -50,13 +50,14 @@ class SparqlEndpoint:
     for. Error bodies of the store never leave this module: they hold stack traces.
     """
 
-    def __init__(self, url: str, *, dialect: Dialect | None = None) -> None:
+    def __init__(self, url: str, *, dialect: Dialect | None = None, token: str | None = None) -> None:
         kind, _, rest = url.partition(":")
         named = {"blazegraph": Dialect.BLAZEGRAPH, "graph-store": Dialect.SPARQL}.get(kind)
         self.url = url if named is None else rest
         self.dialect = dialect or named or guess_dialect(url)
         # No proxies from the environment: the store is near, and its data are nobody else's.
-        self._client = httpx.Client(trust_env=False, follow_redirects=False)
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._client = httpx.Client(trust_env=False, follow_redirects=False, headers=headers)
 
     def query(self, text: str, *, form: Form, limits: Limits, best_as_written: bool = False) -> Answer:
         """See QueryStore."""

@@ -34,6 +34,7 @@ class QueryApiError(Exception):
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "The question could not be answered"
+    retry_after: ClassVar[int | None] = None  # Seconds, where the same request may be answered later.
 
     def __init__(self, detail: str, *, remedy: str = "") -> None:
         super().__init__(detail)
@@ -147,6 +148,7 @@ class TooBusy(QueryApiError):
 
     status = 503
     title = "Too many questions at once"
+    retry_after = 1
 
 
 class StoreError(QueryApiError):
@@ -173,6 +175,7 @@ class StoreUnavailable(StoreError):
 
     status = 503
     title = "The store cannot be reached"
+    retry_after = 1
 
 
 class StoreTimeout(StoreError):

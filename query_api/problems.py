@@ -8,7 +8,7 @@ from typing import Any
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from headstream.query_api.errors import QueryApiError, StoreUnavailable, TooBusy, Unauthorized
+from headstream.query_api.errors import QueryApiError, Unauthorized
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -29,8 +29,8 @@ def problem(error: QueryApiError) -> JSONResponse:
     headers: dict[str, str] = {}
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = 'Bearer realm="headstream"'
-    if isinstance(error, TooBusy | StoreUnavailable):
-        headers["Retry-After"] = "1"
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
     return problem_answer(
         status=error.status,
         title=error.title,

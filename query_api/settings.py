@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from headstream.query_api.errors import ConfigurationError
 from headstream.schemas.identifiers import DEFAULT_BASE
 
+TOKEN = "HEADSTREAM_API_TOKEN"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -34,16 +36,16 @@ class Settings:
         path = url.removeprefix("oxigraph:") if url.startswith("oxigraph:") else ""
         return cls(
             host=environ.get("HEADSTREAM_API_HOST") or "127.0.0.1",
-            port=_integer(environ, "HEADSTREAM_API_PORT", 8080, least=0),
-            token=environ.get("HEADSTREAM_API_TOKEN") or None,
+            port=whole_number(environ, "HEADSTREAM_API_PORT", 8080, least=0),
+            token=environ.get(TOKEN) or None,
             store_url=None if path else url or None,
             store_path=path or environ.get("HEADSTREAM_STORE_PATH") or None,
             base_iri=environ.get("HEADSTREAM_BASE_IRI") or DEFAULT_BASE,
-            max_rows=_integer(environ, "HEADSTREAM_API_MAX_ROWS", 20_000),
-            max_bytes=_integer(environ, "HEADSTREAM_API_MAX_BYTES", 16 * 1024 * 1024),
-            timeout_seconds=_seconds(environ, "HEADSTREAM_API_TIMEOUT_SECONDS", 60.0),
-            max_query_bytes=_integer(environ, "HEADSTREAM_API_MAX_QUERY_BYTES", 64 * 1024),
-            max_concurrent=_integer(environ, "HEADSTREAM_API_MAX_CONCURRENT", 8),
+            max_rows=whole_number(environ, "HEADSTREAM_API_MAX_ROWS", 20_000),
+            max_bytes=whole_number(environ, "HEADSTREAM_API_MAX_BYTES", 16 * 1024 * 1024),
+            timeout_seconds=seconds(environ, "HEADSTREAM_API_TIMEOUT_SECONDS", 60.0),
+            max_query_bytes=whole_number(environ, "HEADSTREAM_API_MAX_QUERY_BYTES", 64 * 1024),
+            max_concurrent=whole_number(environ, "HEADSTREAM_API_MAX_CONCURRENT", 8),
         )
 
     @property
@@ -53,11 +55,22 @@ class Settings:
 
     def check_exposure(self) -> None:
         """Raise ConfigurationError if others could ask without a token (faults row 42)."""
-        if not self.loopback and self.token is None:
-            raise ConfigurationError(
-                f"the API would listen on {self.host!r}, beyond loopback, without a token",
-                remedy="set HEADSTREAM_API_TOKEN, or HEADSTREAM_API_HOST=127.0.0.1",
-            )
+        demand_token(
+            self.host,
+            self.token,
+            what="the API",
+            token_variable=TOKEN,
+            host_variable="HEADSTREAM_API_HOST",
+        )
+
+
+def demand_token(host: str, token: str | None, *, what: str, token_variable: str, host_variable: str) -> None:
+    """Raise ConfigurationError for a service that strangers could reach without a token."""
+    if token is None and not is_loopback(host):
+        raise ConfigurationError(
+            f"{what} would listen on {host!r}, beyond loopback, without a token",
+            remedy=f"set {token_variable}, or {host_variable}=127.0.0.1",
+        )
 
 
 def is_loopback(host: str) -> bool:
@@ -70,7 +83,8 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _integer(environ: Mapping[str, str], name: str, default: int, *, least: int = 1) -> int:
+def whole_number(environ: Mapping[str, str], name: str, default: int, *, least: int = 1) -> int:
+    """A whole number from the environment, the default if there is none; raises ConfigurationError."""
     text = environ.get(name)
     if not text:
         return default
@@ -83,7 +97,8 @@ def _integer(environ: Mapping[str, str], name: str, default: int, *, least: int 
     return number
 
 
-def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
+def seconds(environ: Mapping[str, str], name: str, default: float) -> float:
+    """Seconds from the environment, the default if there are none; raises ConfigurationError."""
     text = environ.get(name)
     if not text:
         return default

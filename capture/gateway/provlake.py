@@ -24,7 +24,7 @@ from headstream.capture.gateway.messages import (
     read_run,
     read_step,
 )
-from headstream.capture.gateway.scope import RunScope
+from headstream.capture.gateway.scope import Note, RunScope
 from headstream.schemas.definition import Definition, Store, parse_store
 from headstream.schemas.errors import InvalidDefinition
 from headstream.schemas.events import (
@@ -68,9 +68,16 @@ class Translator:
     """Translates the messages of any number of runs; those of one run must come in their order.
 
     Remembers the steps of each run until `forget`; a message that is rejected leaves no trace.
+    Of a run that it does not remember, `recall` gives the notes (`scope.note`) that somebody has kept.
     """
 
-    def __init__(self, definitions: Iterable[Definition] = (), stores: Iterable[Store] = ()) -> None:
+    def __init__(
+        self,
+        definitions: Iterable[Definition] = (),
+        stores: Iterable[Store] = (),
+        recall: Callable[[str, str], Iterable[Note]] = lambda workflow, execution: (),
+    ) -> None:
+        self._recall = recall
         self._definitions = {definition.workflow: definition for definition in definitions}
         self._stores = {store.id: store for store in stores}
         self._mounts_of: dict[str, Mounts] = {}
@@ -91,7 +98,7 @@ class Translator:
 
     @property
     def runs(self) -> tuple[tuple[str, str], ...]:
-        """The (workflow, execution) that are remembered, the first seen first."""
+        """The (workflow, execution) that are remembered, the one that was heard of last at the end."""
         return tuple(self._runs)
 
     def forget(self, workflow: str, execution: str) -> None:
@@ -128,7 +135,7 @@ class Translator:
         for store in stores:
             if store.id not in self._stores:
                 self.learn(store)
-        self._runs.setdefault((envelope.workflow, envelope.execution), RunScope())
+        self._around(envelope.workflow, envelope.execution)
         return Translated(
             workflow=envelope.workflow, execution=envelope.execution, events=(event,), stores=stores
         )
@@ -138,7 +145,7 @@ class Translator:
         run = (envelope.workflow, envelope.execution)
         # Nobody begins the run that stands for "no run", so its first step does.
         begin = (RunStarted(started=None),) if envelope.is_global and run not in self._runs else ()
-        around = self._runs.setdefault(run, RunScope())
+        around = self._around(*run)
         definition = self._definitions.get(envelope.workflow)
         values = self._values(
             envelope.workflow, message.step.transformation, message.direction, message.values
@@ -147,6 +154,16 @@ class Translator:
         scope = around.around(message.step, message.direction, values, definition)
         event = _step_event(message, parent, values, scope)
         return Translated(workflow=envelope.workflow, execution=envelope.execution, events=(*begin, event))
+
+    def _around(self, workflow: str, execution: str) -> RunScope:
+        run = (workflow, execution)
+        found = self._runs.pop(run, None)
+        if found is None:
+            found = RunScope()
+            for note in self._recall(workflow, execution):
+                found.restore(note)
+        self._runs[run] = found
+        return found
 
     def _values(
         self, workflow: str, transformation: str | None, direction: str, values: Mapping[str, Any]
@@ -168,6 +185,43 @@ class Translator:
         return found
 
 
+class Bagging:
+    """Bags of consecutive events of one run, in the order in which messages were translated."""
+
+    def __init__(self, translator: Translator, *, bag_size: int = 50, producer: str = "provlake") -> None:
+        self._translator = translator
+        self._size = bag_size
+        self._producer = producer
+        self._sequence = 0
+        self._run: tuple[str, str] | None = None
+        self._events: list[Event] = []
+
+    def add(self, translated: Translated) -> Iterator[Bag]:
+        """Take the events of one message; yields the bag before it where they do not fit into it."""
+        run = (translated.workflow, translated.execution)
+        if run != self._run or len(self._events) + len(translated.events) > self._size:
+            yield from self.flush()
+        self._run = run
+        self._events += translated.events
+
+    def flush(self) -> Iterator[Bag]:
+        """What has been taken and not yielded yet."""
+        if self._run is None or not self._events:
+            return
+        events, self._events = tuple(self._events), []
+        workflow, execution = self._run
+        bag = Bag(
+            workflow=workflow,
+            execution=execution,
+            events=events,
+            definition=self._translator.definition_hash(workflow),
+            producer=self._producer,
+            sequence=self._sequence,
+        )
+        self._sequence += 1
+        yield bag
+
+
 def translate_all(
     messages: Iterable[object],
     definitions: Iterable[Definition] = (),
@@ -176,42 +230,25 @@ def translate_all(
     bag_size: int = 50,
     producer: str = "provlake",
     on_rejected: Callable[[Rejected], object] | None = None,
+    on_store: Callable[[Store], object] = lambda store: None,
 ) -> Iterator[Bag]:
     """Bags of consecutive events of one run, in the order of the messages.
 
-    Each rejected message is given to `on_rejected`; without one it is logged as a warning.
+    Each rejected message is given to `on_rejected`; without one it is logged as a warning. `on_store` is
+    told of the stores that old clients declare at the start of a run.
     """
     translator = Translator(definitions, stores)
+    bagging = Bagging(translator, bag_size=bag_size, producer=producer)
     refuse = on_rejected or _warn
-    sequence = 0
-    run: tuple[str, str] | None = None
-    events: list[Event] = []
-
-    def bag() -> Bag:
-        assert run is not None
-        return Bag(
-            workflow=run[0],
-            execution=run[1],
-            events=tuple(events),
-            definition=translator.definition_hash(run[0]),
-            producer=producer,
-            sequence=sequence,
-        )
-
     for message in messages:
         translated = translator.translate(message)
         if isinstance(translated, Rejected):
             refuse(translated)
             continue
-        belongs = run == (translated.workflow, translated.execution)
-        if events and not (belongs and len(events) + len(translated.events) <= bag_size):
-            yield bag()
-            sequence += 1
-            events = []
-        run = (translated.workflow, translated.execution)
-        events += translated.events
-    if events:
-        yield bag()
+        for store in translated.stores:
+            on_store(store)
+        yield from bagging.add(translated)
+    yield from bagging.flush()
 
 
 def read_log(lines: Iterable[str]) -> Iterator[Any]:

@@ -9,10 +9,47 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
+from headstream.capture import wire as spooled
 from headstream.schemas.definition import Definition
-from headstream.schemas.events import IN, NO_SCOPE, Enclosing, Holding, Scope, StepRef
+from headstream.schemas.events import (
+    IN,
+    NO_SCOPE,
+    OUT,
+    Enclosing,
+    Event,
+    Holding,
+    Scope,
+    StepEnded,
+    StepRef,
+    StepStarted,
+    ValuesAdded,
+)
 from headstream.schemas.values import AttributeValue, DictValue, ListValue, Reference, references
+
+# What one message adds to the scope of its run, as JSON: see `note`.
+Note = list[Any]
+
+
+def note(event: Event) -> Note | None:
+    """What an event of a translator adds to the scope of its run, for whoever keeps it; None for nothing.
+
+    `RunScope.restore` of all notes of a run, in their order, gives the scope again.
+    """
+    match event:
+        case StepStarted():
+            direction, parent, started = IN, event.parent, event.started
+        case StepEnded():
+            direction, parent, started = OUT, event.parent, event.started
+        case ValuesAdded(step=StepRef()):
+            direction, parent, started = event.direction, None, None
+        case _:
+            return None
+    assert event.step is not None
+    named = None if parent is None else [parent.transformation, parent.task]
+    held = spooled.held(event.values)
+    return [event.step.transformation, event.step.task, started, named, direction, held]
 
 
 def holdings(values: Iterable[AttributeValue]) -> tuple[Holding, ...]:
@@ -85,6 +122,21 @@ class RunScope:
         step.used |= used
         step.generated |= generated
         return NO_SCOPE if scope == NO_SCOPE else scope
+
+    def restore(self, noted: Note) -> None:
+        """Know again what `note` said of a message."""
+        transformation, task, started, parent, direction, held = noted
+        ref = StepRef(transformation, task)
+        self.place(ref, started, None if parent is None else StepRef(*parent), None)
+        step = self._steps[ref]
+        found = {
+            Holding(name, None if reference is None else spooled.reference_from(reference)): None
+            for name, reference in held
+        }
+        if direction == IN:
+            step.used |= found
+        else:
+            step.generated |= found
 
     def _link(self, step: _Step, definition: Definition | None) -> StepRef | None:
         """The parent of a step: the latest start of its planned parent that is not after its own.

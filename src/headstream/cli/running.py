@@ -1,4 +1,4 @@
-"""The commands that run one service each: tracker, sink, api, embedded, ship, topics."""
+"""The commands that run one service each: tracker, sink, api, embedded, gateway, ship, topics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHIP_SECONDS = 60.0
 
 
 def register(app: typer.Typer) -> None:
-    for command in (tracker, sink, api, embedded, ship):
+    for command in (tracker, sink, api, embedded, gateway, ship):
         app.command()(command)
     app.add_typer(topics_app)
 
@@ -51,6 +51,33 @@ def embedded(data: Data = None) -> None:
     from headstream.serving import serve
 
     serve(places(data))
+
+
+def gateway(
+    host: Annotated[
+        str | None,
+        typer.Option(
+            "--host", envvar="HEADSTREAM_GATEWAY_HOST", help="Address to listen on.", show_default="127.0.0.1"
+        ),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port", envvar="HEADSTREAM_GATEWAY_PORT", help="Port to listen on.", show_default="5000"
+        ),
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Run the gateway: ProvLake clients send to it by their `service_url`, and ask it of the graph."""
+    from headstream.gateway.serving import serve
+    from headstream.schemas.logs import configure
+
+    where = places(data)
+    for name, given in (("HEADSTREAM_GATEWAY_HOST", host), ("HEADSTREAM_GATEWAY_PORT", port)):
+        if given is not None:
+            os.environ[name] = str(given)
+    configure(os.environ)
+    serve(where, os.environ)
 
 
 def ship(

@@ -1,0 +1,34 @@
+"""Errors of the gateway, beside those of the query API that it shares (problems, limits, tokens).
+
+QueryApiError
+|-- TooFast          429  a client says more in a second than it may
+|-- NotKept          503  what was said could not be made durable: nobody may take it for kept
+`-- DefinitionRefused 406 a prospective document breaks a rule; the ProvLake client reads `error`
+"""
+
+from __future__ import annotations
+
+from headstream.query_api.errors import QueryApiError, RequestRefused
+
+
+class TooFast(RequestRefused):
+    """The rate of one client is over its limit."""
+
+    status = 429
+    title = "Too many messages a second"
+    retry_after = 5
+
+
+class NotKept(QueryApiError):
+    """Neither the broker nor the spool took what was sent."""
+
+    status = 503
+    title = "The message is not kept"
+    retry_after = 1
+
+
+class DefinitionRefused(RequestRefused):
+    """A document that is no prospective definition, or one that may not replace another."""
+
+    status = 406
+    title = "The document is not accepted"

@@ -1,0 +1,86 @@
+"""The scope of open steps on disk, so that a gateway that is killed goes on where it was.
+
+One file a run with a line for each message that added something (`scope.note`). A line is in the page
+cache before the message is answered, so it survives a kill of the process; a crash of the machine may
+cost the last of them, and with them derived edges of later messages, but no event.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from headstream.capture.gateway.provlake import Translated
+from headstream.capture.gateway.scope import Note, note
+from headstream.capture.wire import text
+
+log = logging.getLogger(__name__)
+SUFFIX = ".notes"
+
+
+class Notes:
+    """The notes of all runs under one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def keep(self, said: list[Translated]) -> int:
+        """Note what messages add to the scope of their runs; the number that could not be noted."""
+        lines: dict[tuple[str, str], list[str]] = {}
+        for translated in said:
+            written = lines.setdefault((translated.workflow, translated.execution), [])
+            found = [each for event in translated.events if (each := note(event)) is not None]
+            written.extend(map(text, found))
+        lost = 0
+        for (workflow, execution), written in lines.items():
+            if written and not self._append(self._path(workflow, execution), written):
+                lost += len(written)
+        return lost
+
+    def recall(self, workflow: str, execution: str) -> Iterator[Note]:
+        """The notes of a run in their order, up to a torn end; nothing for a run that has none."""
+        try:
+            data = self._path(workflow, execution).read_bytes()
+        except OSError:
+            return
+        for line in data.splitlines():
+            try:
+                yield json.loads(line)
+            except ValueError:  # Torn by a crash, or what a full disk left of a line.
+                continue
+
+    def forget_older(self, seconds: float, now: float | None = None) -> int:
+        """Delete the notes of runs that nobody has heard of for so long; how many."""
+        oldest = (time.time() if now is None else now) - seconds
+        gone = 0
+        for path in self._folder.glob(f"*{SUFFIX}"):
+            try:
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
+                    gone += 1
+            except OSError:
+                continue
+        return gone
+
+    def _path(self, workflow: str, execution: str) -> Path:
+        name = hashlib.sha256(json.dumps([workflow, execution]).encode()).hexdigest()[:40]
+        return self._folder / f"{name}{SUFFIX}"
+
+    def _append(self, path: Path, lines: list[str]) -> bool:
+        # A line that was torn by a crash must not swallow the first of these.
+        data = "\n".join(["", *lines, ""]).encode()
+        try:
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            try:
+                return os.write(file, data) == len(data)
+            finally:
+                os.close(file)
+        except OSError as error:
+            log.warning("the scope of a run is not noted", extra={"path": str(path), "error": str(error)})
+            return False
