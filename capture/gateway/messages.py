@@ -27,6 +27,7 @@ class Envelope:
     act: str
     body: Mapping[str, Any]
     custom_metadata: Any
+    context: Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +70,9 @@ class StepMessage:
     context: Context | None
 
 
-def read_envelope(message: object) -> Envelope:
-    """Clean a message and read its envelope, or raise MessageRefused."""
-    cleaned = wire.mapping(wire.cleaned(message), "a message")
+def read_envelope(message: object, *, plain: bool = False) -> Envelope:
+    """Clean a message (unless it is known to be `plain`) and read its envelope, or raise MessageRefused."""
+    cleaned = wire.mapping(message if plain else wire.cleaned(message), "a message")
     body = wire.mapping(cleaned.get("prov_obj"), "prov_obj")
     act = cleaned.get("act_type")
     if act is None:
@@ -88,12 +89,15 @@ def read_envelope(message: object) -> Envelope:
         act=act,
         body=body,
         custom_metadata=cleaned.get("custom_metadata"),
+        context=cleaned.get("context"),
     )
 
 
 def read_run(envelope: Envelope) -> RunMessage:
     """Read a workflow message, or raise MessageRefused."""
     body, configuration = envelope.body, envelope.body.get("configuration")
+    # One graph holds everything here: the context that a client is told of names none, but is kept.
+    further = {"configuration": configuration, "context": envelope.context}
     return RunMessage(
         started=wire.instant(body, "startTime"),
         ended=wire.instant(body, "endTime"),
@@ -104,7 +108,7 @@ def read_run(envelope: Envelope) -> RunMessage:
         configuration=configuration,
         values=_values(body),
         context=wire.context(
-            envelope.custom_metadata, None if configuration is None else {"configuration": configuration}
+            envelope.custom_metadata, {key: value for key, value in further.items() if value is not None}
         ),
     )
 

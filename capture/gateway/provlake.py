@@ -105,12 +105,15 @@ class Translator:
         """Drop what is remembered of a run: steps that come later will know nothing around them."""
         self._runs.pop((workflow, execution), None)
 
-    def translate(self, message: object) -> Translated | Rejected:
-        """The events that one message says. Never raises; the same message again says the same."""
+    def translate(self, message: object, *, plain: bool = False) -> Translated | Rejected:
+        """The events that one message says. Never raises; the same message again says the same.
+
+        `plain`: it was parsed from a text of which `wire.is_plain` is true.
+        """
         if isinstance(message, Rejected):  # an unreadable line, passed on by `read_log`
             return message
         try:
-            envelope = read_envelope(message)
+            envelope = read_envelope(message, plain=plain)
             if envelope.act == WORKFLOW:
                 return self._run(envelope, read_run(envelope))
             return self._step(envelope, read_step(envelope))

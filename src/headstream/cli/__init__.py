@@ -11,6 +11,7 @@ from headstream import __version__
 from headstream.cli import (
     configuration,
     importing,
+    ingesting,
     letters,
     lifecycle,
     publishing,
@@ -42,6 +43,7 @@ for family in (
     lifecycle,
     questions,
     publishing,
+    ingesting,  # It makes the group `ingest` that the others join.
     importing,
     rebuilding,
     letters,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from headstream.capture.gateway.provlake import Bagging, Rejected, Translated, Translator
+from headstream.capture.gateway.wire import is_plain
 from headstream.gateway.errors import DefinitionRefused
 from headstream.gateway.keeping import Parcel
 from headstream.gateway.metrics import Metrics
@@ -116,8 +117,9 @@ class Intake:
         # Only of a long body can a message be too long.
         long = len(body) > self.settings.max_message_bytes
         checked = [self._too_long(each) or each for each in messages] if long else messages
+        plain = is_plain(body)
         with self._lock:
-            said = [self._translator.translate(message) for message in checked]
+            said = [self._translator.translate(message, plain=plain) for message in checked]
             return self._bagged(said, validate=validate)
 
     def definition(self, body: bytes, *, overwrite: bool) -> Taken:

@@ -115,6 +115,17 @@ def opened(settings: Settings, places: Places, environ: Mapping[str, str]) -> It
         yield Desk(settings, metrics, intake, keeper, Reading(graph.find, api.base_iri, limits))
 
 
+def published(places: Places, environ: Mapping[str, str]) -> list[Document]:
+    """The documents that are published for this data directory, the oldest first."""
+    found = Folders([places.data / "gateway" / "documents", places.documents])()
+    bootstrap = live.bootstrap(places, environ)
+    if bootstrap is not None:
+        topic = Topic(replace(TrackerSettings.from_env(environ), bootstrap=bootstrap))
+        found += topic()
+        topic.close()
+    return found
+
+
 @dataclass(slots=True)
 class _Shelving:
     """A way that also keeps documents for the next start: the spool brings them to others, not back to us."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +18,7 @@ from headstream.capture.header import new_header
 from headstream.capture.settings import DROP_NEWEST
 from headstream.capture.settings import Settings as CaptureSettings
 from headstream.capture.spool import Writer
+from headstream.errors import CommandError
 from headstream.gateway.errors import NotKept
 from headstream.schemas.documents import Document
 from headstream.schemas.events import Bag, RunEnded
@@ -41,14 +44,20 @@ class _Open:
 class SpoolTransport:
     """Writes documents and bags into the spool. One thread at a time."""
 
-    def __init__(self, settings: CaptureSettings, producer: str) -> None:
+    def __init__(
+        self,
+        settings: CaptureSettings,
+        producer: str,
+        on_made: Callable[[Path], object] = lambda path: None,
+    ) -> None:
         if settings.spool is None:
-            raise NotKept("HEADSTREAM_SPOOL is off", remedy="set it to a folder")
+            raise CommandError("HEADSTREAM_SPOOL is off, so nothing could be kept; set it to a folder")
         self._root = settings.spool
         # What has no room on the disk is told to the client: it is neither dropped nor kept in memory.
         self._settings = replace(settings, spool_full=DROP_NEWEST, memory_bytes=0)
         self._producer = producer
-        self._made = 0
+        self._on_made = on_made
+        self._numbers = count(1)
         self._documents: dict[str, Document] = {}
         self._open: OrderedDict[Key, _Open] = OrderedDict()
         self._touched: dict[Key, _Open] = {}
@@ -61,6 +70,7 @@ class SpoolTransport:
         self.know(document)
         spool = self._writer(("documents", self._producer, None), ())
         spool.lost += not spool.writer.document(document)
+        spool.ended = True
 
     def send(self, bag: Bag) -> None:
         named = self._documents.get(bag.definition or "")
@@ -104,9 +114,8 @@ class SpoolTransport:
 
     def _make(self, key: Key, preamble: tuple[Document, ...]) -> Writer:
         workflow, execution, definition = key
-        self._made += 1
         header = new_header(
-            workflow, execution, definition, f"{self._producer}-{self._made}", os.uname().nodename
+            workflow, execution, definition, f"{self._producer}-{next(self._numbers)}", os.uname().nodename
         )
         writer = Writer(header, self._settings, preamble)
         if writer.directory is None:
@@ -114,6 +123,7 @@ class SpoolTransport:
             raise NotKept(
                 f"no spool could be made in {self._root}", remedy="is the disk full, or the folder read-only?"
             )
+        self._on_made(writer.directory)
         return writer
 
     def _close_idle(self, now: float) -> None:

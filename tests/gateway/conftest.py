@@ -1,0 +1,174 @@
+"""A gateway as users run it, the real client, and the graph of what was spooled."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyoxigraph as ox
+import pytest
+
+from headstream.capture.shipper import ship
+from headstream.embedded import Pipeline, Shelf
+from headstream.services.ports import free_ports
+from headstream.sinks.dead_letters import FileDeadLetters
+from headstream.sinks.stores.oxigraph import OxigraphStore
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 60.0
+PROVML = "https://w3id.org/provml/ns#"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a gateway answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(slots=True)
+class Gateway:
+    """A gateway on a data directory and a port of its own, that can be killed and started again."""
+
+    data: Path
+    port: int
+    env: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        return self.data.parent / "gateway.log"
+
+    def start(self) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTREAM_")}
+        env = {**kept, "HEADSTREAM_CONFIG": "off", "HEADSTREAM_DATA": str(self.data), **self.env}
+        command = [sys.executable, "-m", "headstream", "gateway", "--port", str(self.port)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+        self.until(self.ready, "the gateway is ready")
+
+    def ready(self) -> bool:
+        assert self.process is not None and self.process.poll() is None, self.log.read_text()
+        try:
+            return self.ask("GET", "/readyz").status == 200
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """Tell it to stop, and await that it has kept everything and ended well."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            assert self.process.wait(60) == 0, self.log.read_text()
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            sent = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+            connection.request(method, path, sent, headers)
+            answer = connection.getresponse()
+            return Answer(answer.status, dict(answer.getheaders()), answer.read())
+        finally:
+            connection.close()
+
+    def post(self, messages: Any, validate: bool = True) -> Any:
+        answer = self.ask("POST", f"/retrospective-provenance?with_validation={validate}", messages)
+        assert answer.status == 200, answer.body
+        return answer.json["error"]
+
+    def counted(self, name: str, **labels: str) -> float:
+        """The value of a metric."""
+        shown = ",".join(f'{key}="{value}"' for key, value in sorted(labels.items()))
+        begin = f"{name}{{{shown}}} " if labels else f"{name} "
+        text = self.ask("GET", "/metrics").body.decode()
+        return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(begin))
+
+    def ingest(self, source: Path, *more: str) -> dict[str, Any]:
+        """`headstream ingest provlake` on this data directory, which has no service up."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTREAM_")}
+        env = {**kept, "HEADSTREAM_CONFIG": "off", "HEADSTREAM_DATA": str(self.data)}
+        command = [sys.executable, "-m", "headstream", "ingest", "provlake", str(source), "--json", *more]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    @staticmethod
+    def until(condition: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    """A gateway that spools: no broker is set. It is not started yet."""
+    made = Gateway(tmp_path / "data", *free_ports(1))
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.kill()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway that spools and is up for all tests of a module."""
+    made = Gateway(tmp_path_factory.mktemp("gateway") / "data", *free_ports(1))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="session")
+def graph_of() -> Callable[[Path, Path], set[ox.Quad]]:
+    """The graph of everything in a spool, by the pipeline of the embedded mode; the spool stays as it is."""
+
+    def graph(spool: Path, folder: Path) -> set[ox.Quad]:
+        folder.mkdir(exist_ok=True)
+        copied = folder / "copied"
+        shutil.copytree(spool, copied)  # What has been shipped is not shipped again.
+        store = OxigraphStore()
+        letters = FileDeadLetters(folder / "letters")
+        pipeline = Pipeline(store, Shelf(folder / "documents"), letters)
+        assert ship(copied, pipeline).waiting == 0
+        assert list(letters.read()) == []
+        found = set(store.graph)
+        pipeline.close()
+        return found
+
+    return graph
+
+
+@pytest.fixture(scope="session")
+def client_source() -> Path:
+    """IBM's client as it is (README of shared/peers): none of its code is ours to bring along."""
+    given = os.environ.get("PROVLAKE_CLIENT")
+    places = [Path(given)] if given else [ROOT.parent / "shared" / "peers" / "provlake-client"]
+    for place in places:
+        if (place / "src" / "provlake").is_dir():
+            return place / "src"
+    pytest.skip(f"the client of ProvLake is not at {places[0]}; set PROVLAKE_CLIENT to its folder")
