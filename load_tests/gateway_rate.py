@@ -43,7 +43,7 @@ Send = Callable[[int], None]
 
 
 def bag(number: int) -> bytes:
-    """The number-th bag: tasks of a loop as the client says them, three messages each, of one of four runs."""
+    """The number-th bag: tasks of a loop as the client says them; four runs take turns."""
     run = f"run-{number % _RUNS}"
     messages: list[dict[str, Any]] = []
     for turn in range(_MESSAGES // 3 + 1):

@@ -156,6 +156,8 @@ class Translator:
         parent = around.place(message.step, message.started, message.named_parent, definition)
         scope = around.around(message.step, message.direction, values, definition)
         event = _step_event(message, parent, values, scope)
+        if isinstance(event, StepEnded):
+            around.over(message.step)
         return Translated(workflow=envelope.workflow, execution=envelope.execution, events=(*begin, event))
 
     def _around(self, workflow: str, execution: str) -> RunScope:

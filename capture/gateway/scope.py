@@ -47,9 +47,10 @@ def note(event: Event) -> Note | None:
         case _:
             return None
     assert event.step is not None
+    ended = isinstance(event, StepEnded)
     named = None if parent is None else [parent.transformation, parent.task]
     held = spooled.held(event.values)
-    return [event.step.transformation, event.step.task, started, named, direction, held]
+    return [event.step.transformation, event.step.task, started, named, direction, held, ended]
 
 
 def holdings(values: Iterable[AttributeValue]) -> tuple[Holding, ...]:
@@ -76,11 +77,14 @@ class _Step:
     parent: StepRef | None = None
     used: dict[Holding, None] = field(default_factory=dict)
     generated: dict[Holding, None] = field(default_factory=dict)
+    ended: bool = False
 
 
 @dataclass(slots=True)
 class RunScope:
-    """The steps of one run, seen so far."""
+    """The steps of one run, seen so far; of `most` and more those that have ended and enclose nothing go."""
+
+    most: int = 100_000
 
     _steps: dict[StepRef, _Step] = field(default_factory=dict)
     # Starts by transformation, in the order of time; the number keeps the order of arrival among equals.
@@ -97,6 +101,8 @@ class RunScope:
         """
         step = self._steps.get(ref)
         if step is None:
+            if len(self._steps) >= self.most:
+                self._forget()
             step = self._steps[ref] = _Step(ref)
         if started is not None and started != step.started:
             step.started = started
@@ -125,10 +131,11 @@ class RunScope:
 
     def restore(self, noted: Note) -> None:
         """Know again what `note` said of a message."""
-        transformation, task, started, parent, direction, held = noted
+        transformation, task, started, parent, direction, held, ended = noted
         ref = StepRef(transformation, task)
         self.place(ref, started, None if parent is None else StepRef(*parent), None)
         step = self._steps[ref]
+        step.ended = step.ended or ended
         found = {
             Holding(name, None if reference is None else spooled.reference_from(reference)): None
             for name, reference in held
@@ -137,6 +144,22 @@ class RunScope:
             step.used |= found
         else:
             step.generated |= found
+
+    def over(self, ref: StepRef) -> None:
+        """Note that a placed step has ended: it may be forgotten when there are too many."""
+        self._steps[ref].ended = True
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def _forget(self) -> None:
+        """Forget the oldest tenth of what is over: only messages that come very late would ask for it."""
+        enclosing = {step.parent for step in self._steps.values() if not step.ended}
+        gone = [ref for ref, step in self._steps.items() if step.ended and ref not in enclosing]
+        for ref in gone[: max(1, self.most // 10)]:
+            del self._steps[ref]
+        for name, starts in self._starts.items():
+            self._starts[name] = [start for start in starts if start[2] in self._steps]
 
     def _link(self, step: _Step, definition: Definition | None) -> StepRef | None:
         """The parent of a step: the latest start of its planned parent that is not after its own.

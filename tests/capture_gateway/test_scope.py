@@ -18,9 +18,12 @@ import pyoxigraph as ox
 import pytest
 
 from headstream.capture.gateway.provlake import Rejected, translate_all
+from headstream.capture.gateway.scope import RunScope
 from headstream.schemas.definition import Definition, parse_definition
 from headstream.schemas.documents import document
+from headstream.schemas.events import StepRef
 from headstream.schemas.facts import Origin
+from headstream.schemas.values import AttributeValue, Reference
 from headstream.schemas.vocabulary import expand
 from headstream.sinks.statements import render
 from headstream.stream_processors.tracker import describe, track
@@ -187,3 +190,17 @@ def test_streamed_edges_are_those_that_the_updates_define(seed: int) -> None:
     assert sorted(map(str, expected - found)) == []
     assert sorted(map(str, found - expected)) == []
     assert {quad.predicate.value for quad in found} & DERIVED
+
+
+def test_of_a_run_with_too_many_steps_those_that_are_over_and_enclose_nothing_open_are_forgotten() -> None:
+    scope = RunScope(most=50)
+    outer = StepRef("training", "0")
+    scope.place(outer, 1, None, None)
+    scope.around(outer, "in", (AttributeValue("data", Reference(text="/d", store="s")),), None)
+    for number in range(1000):
+        ref = StepRef("batch", str(number))
+        scope.place(ref, number + 2, outer, None)
+        ended = scope.around(ref, "out", (), None)
+        assert ended.enclosing[0].used, "what encloses an open step is never forgotten"
+        scope.over(ref)
+    assert len(scope) <= 50

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -15,13 +16,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pyoxigraph as ox
 import pytest
+from fastapi import FastAPI
 
 from headstream.capture.shipper import ship
+from headstream.capture.transports.memory import MemoryTransport
 from headstream.embedded import Pipeline, Shelf
+from headstream.gateway.app import create_app
+from headstream.gateway.desk import Desk
+from headstream.gateway.intake import Intake
+from headstream.gateway.keeping import Keeper, Through
+from headstream.gateway.metrics import Metrics
+from headstream.gateway.reading import Reading
+from headstream.gateway.remembering import Notes
+from headstream.gateway.settings import Settings
+from headstream.query_api.store import Limits, QueryStore
+from headstream.schemas.events import Event
+from headstream.schemas.identifiers import DEFAULT_BASE
 from headstream.services.ports import free_ports
-from headstream.sinks.dead_letters import FileDeadLetters
+from headstream.sinks.dead_letters import FileDeadLetters, MemoryDeadLetters
 from headstream.sinks.stores.oxigraph import OxigraphStore
 
 ROOT = Path(__file__).parents[2]
@@ -132,6 +147,73 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
     yield made
     if made.process is not None and made.process.poll() is None:
         made.kill()
+
+
+class Client:
+    """Asks an app in this process, one request at a time."""
+
+    def __init__(self, app: FastAPI, host: str) -> None:
+        self.app = app
+        self.base_url = f"http://{host}"
+
+    def request(self, method: str, path: str, **rest: Any) -> httpx.Response:
+        async def send() -> httpx.Response:
+            transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url=self.base_url) as client:
+                return await client.request(method, path, **rest)
+
+        return asyncio.run(send())
+
+    def get(self, path: str, **rest: Any) -> httpx.Response:
+        return self.request("GET", path, **rest)
+
+    def post(self, path: str, **rest: Any) -> httpx.Response:
+        return self.request("POST", path, **rest)
+
+    def put(self, path: str, **rest: Any) -> httpx.Response:
+        return self.request("PUT", path, **rest)
+
+
+@dataclass(slots=True)
+class Within:
+    """A gateway in this process over the doubles that we ship: what it kept lies in lists."""
+
+    desk: Desk
+    http: Client
+    transport: MemoryTransport
+    letters: MemoryDeadLetters
+
+    def post(self, messages: Any, validate: bool = True, status: int = 200) -> Any:
+        body = messages if isinstance(messages, bytes) else json.dumps(messages).encode()
+        answer = self.http.post(f"/retrospective-provenance?with_validation={validate}", content=body)
+        assert answer.status_code == status, answer.text
+        return answer.json()["error"]
+
+    @property
+    def events(self) -> list[Event]:
+        return [event for bag in self.transport.bags for event in bag.events]
+
+
+@pytest.fixture
+def within(tmp_path: Path) -> Iterator[Callable[..., Within]]:
+    """Makes such gateways, with settings, over a store to be asked."""
+    made: list[Within] = []
+
+    def make(store: QueryStore | None = None, host: str = "127.0.0.1", **settings: Any) -> Within:
+        chosen, metrics = Settings(**settings), Metrics()
+        notes = Notes(tmp_path / f"runs-{len(made)}")
+        intake = Intake(chosen, metrics, notes, now=lambda: 7, producer="test")
+        transport, letters = MemoryTransport(), MemoryDeadLetters()
+        keeper = Keeper(Through("spool", transport, letters, seconds=0.1), metrics)
+        keeper.start()
+        desk = Desk(chosen, metrics, intake, keeper, Reading(lambda: store, DEFAULT_BASE, Limits()))
+        http = Client(create_app(desk), host)
+        made.append(Within(desk, http, transport, letters))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.desk.keeper.close()
 
 
 @pytest.fixture(scope="module")

@@ -100,12 +100,11 @@ def test_what_the_client_said_while_nobody_listened_is_in_its_log_and_comes_by_i
     assert graph_of(gateway.data / "spool", tmp_path / "again") == whole
 
 
-@pytest.mark.parametrize("together", [1, 5])
 def test_recorded_messages_of_the_client_tell_the_same_though_the_gateway_is_killed_in_the_middle(
-    gateway, ours, graph_of, tmp_path, together: int
+    gateway, ours, graph_of, tmp_path
 ) -> None:
     said = [m for line in RECORDED.read_text("utf-8").splitlines() for m in json.loads(line)]
-    bags = [said[n : n + together] for n in range(0, len(said), together)]
+    bags = [said[n : n + 5] for n in range(0, len(said), 5)]
     gateway.start()
     sent = gateway.ask("POST", "/prospective-provenance", (HERE / "learning.json").read_bytes())
     assert sent.status == 201

@@ -7,26 +7,26 @@ two slashes where the URL ends in one; and of the read routes some have the root
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-_SLASHES: Final = re.compile("/{2,}")
 _ROOTS: Final = ("/provenance/api/", "/api/")
 # Paths of headstream's own, which begin as those roots do.
 _OURS: Final = "/api/v1/"
 
 
 def plain(path: str) -> str:
-    """The path without what clients put before it: a root, its repetitions, and empty segments."""
-    path = _SLASHES.sub("/", path)
-    while not path.startswith(_OURS):
+    """The path without what clients put before it: roots, and empty segments there.
+
+    What follows is an identifier perhaps, in which two slashes mean something.
+    """
+    while True:
+        path = "/" + path.lstrip("/")
         root = next((root for root in _ROOTS if path.startswith(root)), None)
-        if root is None:
-            break
-        path = path[len(root) - 1 :]
-    return path
+        if root is None or path.startswith(_OURS):
+            return path
+        path = path[len(root) :]
 
 
 class PlainPaths:

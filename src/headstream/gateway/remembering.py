@@ -21,6 +21,8 @@ from headstream.capture.wire import text
 
 log = logging.getLogger(__name__)
 SUFFIX = ".notes"
+# Half a million messages. Only a run that never ends says more: that of tasks without a workflow.
+_MOST_BYTES = 64 << 20
 
 
 class Notes:
@@ -78,6 +80,9 @@ class Notes:
         try:
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:
+                if os.fstat(file).st_size > _MOST_BYTES:
+                    os.ftruncate(file, 0)
+                    log.warning("the notes of a run begin anew", extra={"path": str(path)})
                 return os.write(file, data) == len(data)
             finally:
                 os.close(file)

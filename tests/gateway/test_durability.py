@@ -1,0 +1,191 @@
+"""What is answered is durable: in Kafka, or in the spool while the broker is away, whatever is killed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstream.capture.gateway.provlake import Translator, read_log
+from headstream.capture.gateway.scope import note
+from headstream.capture.reading import read, spools
+from headstream.capture.settings import Settings as CaptureSettings
+from headstream.gateway.errors import NotKept
+from headstream.gateway.remembering import Notes
+from headstream.gateway.spooling import SpoolTransport
+from headstream.schemas.codec import decode_bag, decode_document
+from headstream.schemas.dead_letters import from_headers
+from headstream.schemas.events import Bag, RunEnded, RunStarted
+from headstream.services.kafka import KafkaService
+from headstream.services.ports import free_ports
+
+from .conftest import Gateway
+
+EXAMPLE = Path(__file__).parents[1] / "data" / "worked_example"
+MESSAGES = list(read_log((EXAMPLE / "events.jsonl").read_text("utf-8").splitlines()))
+
+
+def begin(run: str) -> dict[str, object]:
+    body = {"wf_execution": run, "startTime": 1.5}
+    return {"prov_obj": body, "dataflow_name": "W", "act_type": "workflow"}
+
+
+def spooled(root: Path) -> list[Bag]:
+    return [each for path in spools(root) for each in read(path) if isinstance(each, Bag)]
+
+
+def test_what_was_answered_is_in_the_spool_of_a_gateway_that_is_killed_at_once(gateway: Gateway) -> None:
+    gateway.start()
+    for number in range(20):
+        assert gateway.post([begin(f"r{number}")]) == []
+    gateway.kill()
+    assert {bag.execution for bag in spooled(gateway.data / "spool")} == {f"r{n}" for n in range(20)}
+
+
+def test_a_gateway_that_is_told_to_stop_ends_well_and_leaves_whole_spools(gateway: Gateway) -> None:
+    gateway.env["HEADSTREAM_LOG_FORMAT"] = "json"
+    gateway.start()
+    gateway.post([begin("r"), {}])
+    gateway.stop()
+    said = [json.loads(line) for line in gateway.log.read_text().splitlines()]
+    assert [line["message"] for line in said if line["logger"].startswith("headstream.gateway")] == [
+        "gateway begins",
+        "gateway ends",
+    ]
+    (path,) = spools(gateway.data / "spool")
+    assert "left" in (path / "owner").read_text()
+
+
+def test_a_spool_without_room_keeps_nothing_and_says_so(tmp_path: Path) -> None:
+    settings = CaptureSettings(spool=tmp_path / "spool", spool_bytes=300 << 10)
+    transport = SpoolTransport(settings, "test")
+    small = Bag(workflow="W", execution="r", events=(RunStarted(started=1),))
+    transport.send(small)
+    assert transport.flush(0) == 0
+    large = RunEnded(started=1, ended=2, outcome="FINISHED", output="x" * 400_000)
+    transport.send(Bag(workflow="W", execution="r", events=(large,)))
+    assert transport.flush(0) == 1
+    transport.close()
+    assert spooled(tmp_path / "spool")[0].events == small.events
+
+
+def test_a_folder_in_which_no_spool_can_be_made_keeps_nothing(tmp_path: Path) -> None:
+    (tmp_path / "spool").write_text("a file")
+    transport = SpoolTransport(CaptureSettings(spool=tmp_path / "spool"), "test")
+    with pytest.raises(NotKept):
+        transport.send(Bag(workflow="W", execution="r", events=(RunStarted(started=1),)))
+    assert transport.unready() is not None
+
+
+@given(st.integers(0, len(MESSAGES)), st.integers(0, 10**9))
+def test_notes_give_the_scope_again_wherever_a_gateway_is_killed(cut: int, seed: int) -> None:
+    whole, before = Translator(), Translator()
+    expected = [whole.translate(message) for message in MESSAGES]
+    kept: dict[tuple[str, str], list[object]] = {}
+    for message in MESSAGES[:cut]:
+        said = before.translate(message)
+        for event in said.events:
+            noted = note(event)
+            if noted is not None:
+                kept.setdefault((said.workflow, said.execution), []).append(json.loads(json.dumps(noted)))
+    after = Translator(recall=lambda *run: kept.get(run, []))
+    assert [after.translate(message) for message in MESSAGES[cut:]] == expected[cut:]
+
+
+def test_notes_survive_a_torn_line_and_are_deleted_when_nobody_has_heard_of_the_run(tmp_path: Path) -> None:
+    notes, translator = Notes(tmp_path), Translator()
+    said = [translator.translate(message) for message in MESSAGES]
+    assert notes.keep(said[:20]) == 0
+    for path in tmp_path.iterdir():
+        with path.open("ab") as file:
+            file.write(b'["torn')
+    assert notes.keep(said[20:]) == 0
+    told = [n for each in said for event in each.events if (n := note(event)) is not None]
+    runs = {(each.workflow, each.execution) for each in said}
+    recalled = [found for run in runs for found in notes.recall(*run)]
+    assert sorted(map(json.dumps, recalled)) == sorted(map(json.dumps, told))
+    assert notes.forget_older(60.0) == 0
+    assert notes.forget_older(60.0, now=9e9) == len(runs)
+    assert list(notes.recall(*runs.pop())) == []
+
+
+@pytest.fixture(scope="module")
+def broker(artefacts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaService]:
+    """A broker of this module's own, which it stops and starts."""
+    service = KafkaService(tmp_path_factory.mktemp("kafka"), *free_ports(2))
+    service.start()
+    yield service
+    service.stop()
+
+
+@pytest.mark.services
+def test_kafka_has_what_was_answered_and_the_spool_while_the_broker_is_away(
+    broker: KafkaService, gateway: Gateway, topic_prefix: str
+) -> None:
+    prefix = topic_prefix.rstrip(".")
+    make_topics(broker.bootstrap, prefix)
+    gateway.env |= {
+        "HEADSTREAM_BOOTSTRAP": broker.bootstrap,
+        "HEADSTREAM_TOPIC_PREFIX": prefix,
+        "HEADSTREAM_GATEWAY_ACK_SECONDS": "2",
+    }
+    gateway.start()
+    plan = {"dataflow_name": "W", "description": "by the gateway"}
+    assert gateway.ask("POST", "/prospective-provenance", plan).status == 201
+    assert len(gateway.post([begin("r1"), {}])) == 1
+    assert gateway.counted("headstream_gateway_events_total", where="kafka") == 1
+    (bag,) = [decode_bag(each.value()) for each in messages(broker.bootstrap, f"{prefix}.events")]
+    (document,) = [decode_document(m.value()) for m in messages(broker.bootstrap, f"{prefix}.definitions")]
+    assert (bag.execution, bag.definition) == ("r1", document.content_hash)
+    (letter,) = messages(broker.bootstrap, f"{prefix}.dead-letters")
+    found = from_headers(letter.headers(), key=letter.key(), value=letter.value())
+    assert (found.stage, found.reason, found.value) == ("gateway", "bad-message", b"{}")
+
+    broker.stop()
+    assert gateway.post([begin("r2")]) == []
+    assert gateway.counted("headstream_gateway_events_total", where="spool") == 1
+    assert gateway.counted("headstream_gateway_broker_away") == 1
+    assert [bag.execution for bag in spooled(gateway.data / "spool")] == ["r2"]
+    gateway.kill()
+
+    broker.start()
+    gateway.start()
+    gateway.until(lambda: not spools_left(gateway), "what was spooled is in Kafka")
+    assert gateway.post([begin("r3")]) == []
+    runs = {decode_bag(each.value()).execution for each in messages(broker.bootstrap, f"{prefix}.events")}
+    assert runs == {"r1", "r2", "r3"}
+    gateway.stop()
+
+
+def spools_left(gateway: Gateway) -> list[Bag]:
+    return spooled(gateway.data / "spool")
+
+
+def make_topics(bootstrap: str, prefix: str) -> None:
+    from confluent_kafka.admin import AdminClient, NewTopic
+
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    names = [f"{prefix}.{name}" for name in ("events", "definitions", "dead-letters")]
+    for future in admin.create_topics([NewTopic(name, 1, 1) for name in names]).values():
+        future.result(60)
+
+
+def messages(bootstrap: str, topic: str) -> list:
+    reader = Consumer({"bootstrap.servers": bootstrap, "group.id": "test", "enable.auto.commit": False})
+    try:
+        part = TopicPartition(topic, 0, 0)
+        _, end = reader.get_watermark_offsets(part, timeout=60)
+        reader.assign([part])
+        found = []
+        while len(found) < end:
+            message = reader.poll(60)
+            assert message is not None and message.error() is None
+            found.append(message)
+        return found
+    finally:
+        reader.close()
