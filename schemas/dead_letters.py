@@ -44,6 +44,9 @@ RESENT: Final = "resent"
 # A bag whose definition had not arrived: it is sent again by itself when the definition comes.
 DEFINITION_MISSING: Final = "definition-missing"
 
+# The stage of a message of a foreign client that could not be translated: its value is what came.
+GATEWAY: Final = "gateway"
+
 # A message is for people: the bytes themselves are in the value.
 LONGEST_MESSAGE: Final = 2000
 

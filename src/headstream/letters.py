@@ -18,6 +18,7 @@ from headstream.schemas.dead_letters import (
     ASKED,
     DEFINITION_MISSING,
     DROPPED,
+    GATEWAY,
     RESENT,
     WAITING,
     Kept,
@@ -99,25 +100,34 @@ class TopicBox:
 
 
 class FileBox:
-    """The file of the embedded mode; the service that is up, or comes up next, sends what is asked for."""
+    """The files of the embedded mode and of the gateway; the service that is up, or comes up next, sends
+    what is asked for."""
 
     def __init__(self, places: Places) -> None:
         self._places = places
         self._settlements = Settlements(places.settlements)
+        self._files = {
+            places.dead_letters.name: (places.dead_letters, self._settlements),
+            places.gateway_letters.name: (places.gateway_letters, Settlements(places.gateway_settlements)),
+        }
 
     def kept(self, progress: Progress) -> list[Kept]:
-        outcomes = self._settlements.read()
         arrived = _hashes(Shelf(self._places.documents)) if self._places.documents.is_dir() else frozenset()
-        return [
-            self._kept(number, letter, outcomes.get(number), arrived)
-            for number, letter in numbered_letters(self._places.dead_letters)
-        ]
+        found = []
+        for path, settlements in self._files.values():
+            outcomes = settlements.read()
+            found += [
+                _kept(path.name, number, letter, outcomes.get(number), arrived)
+                for number, letter in numbered_letters(path)
+            ]
+        return found
 
     def letter(self, kept: Kept) -> DeadLetter:
-        for number, letter in numbered_letters(self._places.dead_letters):
+        path, _ = self._files[kept.place.topic]
+        for number, letter in numbered_letters(path):
             if number == kept.place.offset:
                 return letter
-        raise NoSuchLetter(f"{kept.id} is not in {self._places.dead_letters}")
+        raise NoSuchLetter(f"{kept.id} is not in {path}")
 
     def redrive(self, chosen: Sequence[Kept], progress: Progress, wait: float) -> int:
         numbers = {each.place.offset for each in chosen}
@@ -133,17 +143,21 @@ class FileBox:
             time.sleep(_PAUSE)
 
     def drop(self, chosen: Sequence[Kept]) -> None:
-        self._settlements.put([each.place.offset for each in chosen], DROPPED, time.time_ns() // 1000)
+        for name, (_, settlements) in self._files.items():
+            numbers = [each.place.offset for each in chosen if each.place.topic == name]
+            if numbers:
+                settlements.put(numbers, DROPPED, time.time_ns() // 1000)
 
-    def _kept(self, number: int, letter: DeadLetter, outcome: str | None, arrived: frozenset[str]) -> Kept:
-        definition = _missing(letter)
-        return Kept(
-            place=Origin(topic=self._places.dead_letters.name, partition=0, offset=number),
-            letter=replace(letter, value=b""),
-            size=len(letter.value),
-            definition=definition,
-            state=outcome or (RESENT if definition in arrived else WAITING),
-        )
+
+def _kept(file: str, number: int, letter: DeadLetter, outcome: str | None, arrived: frozenset[str]) -> Kept:
+    definition = _missing(letter)
+    return Kept(
+        place=Origin(topic=file, partition=0, offset=number),
+        letter=replace(letter, value=b""),
+        size=len(letter.value),
+        definition=definition,
+        state=outcome or (RESENT if definition in arrived else WAITING),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +194,11 @@ class Wanted:
         )
 
 
+def is_foreign(kept: Kept) -> bool:
+    """Tell the message of a foreign client: it lies in no topic of ours to which it could be sent again."""
+    return kept.letter.stage == GATEWAY
+
+
 def redrivable(kept: Kept, wanted: Wanted) -> bool:
     """Parked bags wait for their definition, and are only sent before it when asked for by name."""
     parked = kept.letter.reason == DEFINITION_MISSING
@@ -204,8 +223,17 @@ def run_of(letter: DeadLetter) -> tuple[str | None, str | None]:
     return (workflow, execution) if slash else (None, None)
 
 
-def decoded(letter: DeadLetter) -> Bag | Document | Identified | str:
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """The message of a foreign client as it came."""
+
+    text: str
+
+
+def decoded(letter: DeadLetter) -> Bag | Document | Identified | Foreign | str:
     """What a letter holds, or the sentence that says why it cannot be read."""
+    if letter.stage == GATEWAY:
+        return Foreign(letter.value.decode("utf-8", "replace"))
     try:
         if letter.stage == SINK:
             return decode_identified(letter.value)

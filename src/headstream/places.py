@@ -58,6 +58,21 @@ class Places:
         return self.data / "dead-letters-settled"
 
     @property
+    def gateway(self) -> Path:
+        """What the gateway knows across a restart: documents, and the scope of runs."""
+        return self.data / "gateway"
+
+    @property
+    def gateway_letters(self) -> Path:
+        """What the gateway could not translate, where no broker has it. A file has one writer."""
+        return self.data / "gateway-dead-letters"
+
+    @property
+    def gateway_settlements(self) -> Path:
+        """What became of those letters since."""
+        return self.data / "gateway-dead-letters-settled"
+
+    @property
     def logs(self) -> Path:
         """Logs of started services."""
         return self.data / "logs"

@@ -186,3 +186,18 @@ def test_a_line_torn_by_a_crash_costs_no_other(tmp_path: Path) -> None:
         assert settlements.read()[9] == WAITING
         assert set(settlements.read()) <= {1, 2, 9}
     assert json.dumps(ASKED).encode() in whole
+
+
+def test_messages_of_foreign_clients_are_listed_and_shown_but_never_sent_to_a_topic(cli: Any) -> None:
+    message = b'[{"act_type": "party"}]'
+    foreign = letter("r1", stage="gateway", reason="unknown-act", value=message)
+    file = FileDeadLetters(cli.data / "gateway-dead-letters")
+    file.put([replace(foreign, origin=Origin(topic="gateway:provlake", partition=0, offset=1))])
+    file.close()
+    (found,) = cli("dead-letters", "list", "--stage", "gateway", "--json").json
+    assert (found["workflow"], found["run"], found["reason"]) == ("w", "r1", "unknown-act")
+    assert cli("dead-letters", "show", found["id"], "--json").json["payload"] == json.loads(message)
+    sent = cli("dead-letters", "redrive", found["id"])
+    assert sent.status == 0 and "headstream ingest" in sent.said
+    assert cli("dead-letters", "drop", found["id"], "--yes", "--json").json["dropped"] == 1
+    assert cli("dead-letters", "list", "--json").json == []

@@ -11,6 +11,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
+from headstream.gateway.metrics import Metrics as GatewayMetrics
 from headstream.query_api.metrics import Metrics as ApiMetrics
 from headstream.relay_metrics import RelayMetrics
 from headstream.schemas.exposition import Freshness
@@ -27,12 +28,14 @@ SERVICES: dict[str, Callable[[], object]] = {
     "Sink": SinkMetrics,
     "Query API": ApiMetrics,
     "Relay": lambda: RelayMetrics(CollectorRegistry()),
+    "Gateway": GatewayMetrics,
 }
 PREFIXES = {
     "Tracker": "headstream_tracker_",
     "Sink": "headstream_sink_",
     "Query API": "headstream_api_",
     "Relay": "headstream_relay_",
+    "Gateway": "headstream_gateway_",
 }
 # Units that have a base unit, and ends that Prometheus adds by itself.
 NOT_BASE = re.compile(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from headstream.capture.settings import Settings as CaptureSettings
+from headstream.gateway.settings import Settings as GatewaySettings
 from headstream.query_api.settings import Settings as ApiSettings
 from headstream.services.settings import Settings as ServicesSettings
 from headstream.sinks.settings import Settings as SinkSettings
@@ -25,6 +26,7 @@ READERS = {
     "sinks": "sink",
     "query_api": "api",
     "src/headstream/services": "services",
+    "src/headstream/gateway": "gateway",
     "src/headstream": "cli",
 }
 STORE = {"HEADSTREAM_STORE_URL": "oxigraph:somewhere"}
@@ -34,6 +36,7 @@ FROM_ENV: dict[str, Callable[[Mapping[str, str]], Any]] = {
     "sink": lambda environ: SinkSettings.from_env({**STORE, **environ}),
     "api": ApiSettings.from_env,
     "services": ServicesSettings.from_env,
+    "gateway": GatewaySettings.from_env,
 }
 Rows = Callable[[str, str], list[dict[str, str]]]
 
@@ -41,7 +44,7 @@ Rows = Callable[[str, str], list[dict[str, str]]]
 @pytest.fixture(scope="module")
 def documented(rows: Rows) -> dict[str, dict[str, str]]:
     """The rows of the page by variable; a name with a star stands for a prefix."""
-    headings = ("Where things are", "Capture", "Tracker", "Sink", "Query API", "Local services")
+    headings = ("Where things are", "Capture", "Tracker", "Sink", "Query API", "Gateway", "Local services")
     found = [row for heading in headings for row in rows(PAGE, heading)]
     names = [row["variable"] for row in found]
     assert len(names) == len(set(names)), "a variable stands twice in the page"
@@ -101,7 +104,7 @@ def _sources(root: Path) -> Iterator[tuple[str, ast.Module]]:
         for path in sorted((root / folder).rglob("*.py")):
             inside = path.relative_to(root / folder).parts
             # src/headstream also links to the siblings, and holds the services.
-            if reader == "cli" and (inside[0] in READERS or inside[0] in ("schemas", "services")):
+            if reader == "cli" and (inside[0] in READERS or inside[0] in ("gateway", "schemas", "services")):
                 continue
             yield reader, ast.parse(path.read_text("utf-8"), str(path))
 

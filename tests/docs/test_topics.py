@@ -63,8 +63,12 @@ def test_every_reason_is_in_the_page_and_no_other(rows: Rows, root: Path) -> Non
     documented = {(row["stage"], row["reason"]) for row in rows(PAGE, "Reasons")}
     tracker = _constants(handling) | set(_literal_reasons(root / "stream_processors"))
     sink = _constants(core) | set(_literal_reasons(root / "sinks"))
-    assert documented == {(handling.STAGE, reason) for reason in tracker} | {
-        (core.STAGE, reason) for reason in sink
+    folders = (root / "capture" / "gateway", root / "src" / "headstream" / "gateway")
+    gateway = {reason for folder in folders for reason in (*_literal_reasons(folder), *_refusals(folder))}
+    assert documented == {
+        (stage, reason)
+        for stage, reasons in ((handling.STAGE, tracker), (core.STAGE, sink), (dead_letters.GATEWAY, gateway))
+        for reason in reasons
     }
 
 
@@ -72,6 +76,16 @@ def _constants(module: object) -> set[str]:
     """The reasons that a module names: its constants of hyphenated text, and UNDECODABLE."""
     found = {value for name, value in vars(module).items() if name.isupper() and isinstance(value, str)}
     return {text for text in found if "-" in text or text == "undecodable"}
+
+
+def _refusals(folder: Path) -> Iterator[str]:
+    """The reasons that MessageRefused is raised with."""
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "MessageRefused":
+                (reason, *_) = node.args
+                assert isinstance(reason, ast.Constant)
+                yield str(reason.value)
 
 
 def _literal_reasons(folder: Path) -> Iterator[str]:

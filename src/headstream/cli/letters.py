@@ -28,7 +28,9 @@ ALL_STATES = frozenset({WAITING, ASKED, REDRIVEN, DROPPED, RESENT})
 
 Ids = Annotated[list[str] | None, typer.Argument(help="Ids from `list`.", show_default="all that fit")]
 Reason = Annotated[list[str] | None, typer.Option("--reason", help="Only these reasons (repeatable).")]
-Stage = Annotated[list[str] | None, typer.Option("--stage", help="Only what tracker or sink refused.")]
+Stage = Annotated[
+    list[str] | None, typer.Option("--stage", help="Only what tracker, sink or gateway refused.")
+]
 Topic = Annotated[list[str] | None, typer.Option("--topic", help="Only what came from this topic.")]
 Workflow = Annotated[str | None, typer.Option("--workflow", help="Only of this workflow.")]
 Run = Annotated[str | None, typer.Option("--run", help="Only of the run with this execution id.")]
@@ -122,10 +124,11 @@ def redrive(
     A bag that waits for its definition is left alone unless its id or --reason definition-missing asks
     for it: it is sent by itself when the definition comes.
     """
-    from headstream.letters import redrivable
+    from headstream.letters import is_foreign, redrivable
 
     wanted = _wanted(ids, reason, stage, topic, workflow, run, since)
-    box, found = _found(data, wanted)
+    box, every = _found(data, wanted)
+    found = [each for each in every if not is_foreign(each)]
     chosen = [each for each in found if redrivable(each, wanted)][:limit]
     parked = sum(not redrivable(each, wanted) for each in found)
     sent = 0
@@ -139,6 +142,11 @@ def redrive(
         _say(chosen, "would be sent again" if dry_run else "sent again", len(chosen) if dry_run else sent)
     if parked:
         tell(f"{parked} bags wait for their definition and are sent by themselves when it comes")
+    if len(found) < len(every):
+        tell(
+            f"{len(every) - len(found)} are messages of other clients: mend what `show` prints and bring it "
+            "in by `headstream ingest`"
+        )
     if sent < len(chosen) and not dry_run:
         tell(
             f"{len(chosen) - sent} are sent when the embedded service gets to them; if it is not up, "
@@ -248,12 +256,17 @@ def _facts(kept: Kept) -> dict[str, Any]:
 
 def _payload(letter: DeadLetter) -> dict[str, Any]:
     """What the letter holds as JSON; or, where it cannot be read, why and how it begins."""
-    from headstream.letters import decoded
+    from headstream.letters import Foreign, decoded
     from headstream.schemas.documents import Document
     from headstream.schemas.events import Bag
     from headstream.spools import as_json
 
     held = decoded(letter)
+    if isinstance(held, Foreign):
+        try:
+            return {"payload": json.loads(held.text)}
+        except (ValueError, RecursionError):
+            return {"payload": held.text}
     if isinstance(held, str):
         return {"unreadable": held, "head": letter.value[:HEAD_BYTES].hex(" ", -2)}
     if isinstance(held, Document):

@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from headstream.schemas.errors import SchemaError
 _PATTERN: Final = "*.log"
 _BAGS: Final = 200
 _SHOWN: Final = 20
+_LOOKED_AT: Final = 100
 
 
 @dataclass(slots=True)
@@ -117,13 +119,19 @@ def _flush(spool: SpoolTransport) -> None:
 
 
 def _begins(path: Path) -> float:
-    """When the first message of a log was, by any time in it; the present for one that has none."""
+    """When the first message of a log was, by any time in it; infinity for one that has none.
+
+    Its first lines may be empty bags: a client that publishes a definition writes one.
+    """
     try:
         with path.open("rb") as file:
-            read = json.loads(file.readline())
-    except (OSError, ValueError):
-        return float("inf")
-    return min(_times(read), default=float("inf"))
+            for line in islice(file, _LOOKED_AT):
+                found = min(_times(json.loads(line)), default=None)
+                if found is not None:
+                    return found
+    except (OSError, ValueError, RecursionError):
+        pass
+    return float("inf")
 
 
 def _times(value: Any) -> Iterator[float]:

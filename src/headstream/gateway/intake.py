@@ -20,6 +20,7 @@ from headstream.gateway.metrics import Metrics
 from headstream.gateway.remembering import Notes
 from headstream.gateway.settings import Settings
 from headstream.query_api.errors import RequestRefused
+from headstream.schemas.dead_letters import GATEWAY
 from headstream.schemas.definition import Definition, Store, parse_definition, parse_store
 from headstream.schemas.documents import Document, content, document
 from headstream.schemas.errors import InvalidDefinition, SchemaError
@@ -27,7 +28,6 @@ from headstream.schemas.events import IN, OUT, Bag, StepEnded, StepStarted, Valu
 from headstream.schemas.facts import DeadLetter, Origin
 from headstream.schemas.topics import run_key
 
-STAGE: Final = "gateway"
 PROVLAKE: Final = "gateway:provlake"
 BAG_SIZE: Final = 50
 # A dead letter is one message, and a broker takes 1 MB of them.
@@ -215,7 +215,7 @@ class Intake:
             origin=Origin(topic=PROVLAKE, partition=0, offset=self._letters),
             key=_run_named(source),
             value=text.encode("utf-8", "replace")[:_LARGEST_LETTER],
-            stage=STAGE,
+            stage=GATEWAY,
             reason=rejected.reason,
             error=Rejected.__name__,
             message=rejected.message,

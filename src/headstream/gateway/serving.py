@@ -76,20 +76,19 @@ def serve(places: Places, environ: Mapping[str, str]) -> None:
 def opened(settings: Settings, places: Places, environ: Mapping[str, str]) -> Iterator[Desk]:
     """A desk with all that is behind it; on leaving, what has come is kept and everything closed."""
     metrics = Metrics()
-    folder = places.data / "gateway"
     api = ApiSettings.from_env(environ)
     bootstrap = live.bootstrap(places, environ)
     capture = replace(CaptureSettings.from_env(environ), bootstrap=bootstrap)
     producer = f"gateway-{socket.gethostname()}-{os.getpid()}"
-    notes = Notes(folder / "runs")
+    notes = Notes(places.gateway / "runs")
     intake = Intake(settings, metrics, notes, now=lambda: time.time_ns() // 1000, producer=producer)
     with ExitStack() as last:
         spool = SpoolTransport(capture, producer)
-        letters = FileDeadLetters(folder / "dead-letters")
+        letters = FileDeadLetters(places.gateway_letters)
         way: Way = Through(SPOOL, spool, letters, seconds=settings.ack_seconds, unready=spool.unready)
         # Whoever takes the spool knows these a little later than we do.
-        shelf = Shelf(folder / "documents")
-        sources: list[Source] = [Folders([folder / "documents", places.documents])]
+        shelf = Shelf(places.gateway / "documents")
+        sources: list[Source] = [Folders([places.gateway / "documents", places.documents])]
         if bootstrap is not None:
             way = _kafka(capture, settings, way, metrics)
             topic = Topic(replace(TrackerSettings.from_env(environ), bootstrap=bootstrap))
@@ -117,7 +116,7 @@ def opened(settings: Settings, places: Places, environ: Mapping[str, str]) -> It
 
 def published(places: Places, environ: Mapping[str, str]) -> list[Document]:
     """The documents that are published for this data directory, the oldest first."""
-    found = Folders([places.data / "gateway" / "documents", places.documents])()
+    found = Folders([places.gateway / "documents", places.documents])()
     bootstrap = live.bootstrap(places, environ)
     if bootstrap is not None:
         topic = Topic(replace(TrackerSettings.from_env(environ), bootstrap=bootstrap))

@@ -6,6 +6,7 @@ A run has a spool of its own, as those that a script leaves, so whoever takes th
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -55,7 +56,8 @@ class SpoolTransport:
         self._root = settings.spool
         # What has no room on the disk is told to the client: it is neither dropped nor kept in memory.
         self._settings = replace(settings, spool_full=DROP_NEWEST, memory_bytes=0)
-        self._producer = producer
+        # In a container every gateway is process 1, and what the last one left may still lie there.
+        self._producer = f"{producer}-{secrets.token_hex(4)}"
         self._on_made = on_made
         self._numbers = count(1)
         self._documents: dict[str, Document] = {}
