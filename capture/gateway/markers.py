@@ -32,6 +32,9 @@ def coerce(name: str, wire: Any, attribute: Attribute | None, mounts: Mounts) ->
 
     Metadata of elements inside a list or dictionary is kept under `elements`, by their path.
     """
+    kind = type(wire)
+    if kind is float or kind is int or kind is bool or (kind is str and attribute is None):
+        return AttributeValue(name, wire)  # As nearly all are.
     coercion = _Coercion(mounts)
     value = coercion.value(wire, attribute, ())
     metadata = coercion.metadata.pop((), {})

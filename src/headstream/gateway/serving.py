@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -53,6 +54,8 @@ def serve(places: Places, environ: Mapping[str, str]) -> None:
     """Serve until told to stop; what was sent until then is answered when it is durable."""
     settings = Settings.from_env(environ)
     settings.check_exposure()
+    # The steps that are remembered are many and live long: a full collection of them would stop all answers.
+    gc.set_threshold(50_000, 50, 1000)
     # uvicorn raises the signal that ended it once more: by default that would end us before the drain.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
