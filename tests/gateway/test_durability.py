@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,8 +18,10 @@ from headstream.capture.settings import Settings as CaptureSettings
 from headstream.gateway.errors import NotKept
 from headstream.gateway.remembering import Notes
 from headstream.gateway.spooling import SpoolTransport
-from headstream.schemas.codec import decode_bag, decode_document
+from headstream.schemas.codec import decode_bag, decode_document, encode_document
 from headstream.schemas.dead_letters import from_headers
+from headstream.schemas.definition import parse_definition
+from headstream.schemas.documents import Document, document
 from headstream.schemas.events import Bag, RunEnded, RunStarted
 from headstream.services.kafka import KafkaService
 from headstream.services.ports import free_ports
@@ -140,15 +142,23 @@ def test_kafka_has_what_was_answered_and_the_spool_while_the_broker_is_away(
     assert len(gateway.post([begin("r1"), {}])) == 1
     assert gateway.counted("headstream_gateway_events_total", where="kafka") == 1
     (bag,) = [decode_bag(each.value()) for each in messages(broker.bootstrap, f"{prefix}.events")]
-    (document,) = [decode_document(m.value()) for m in messages(broker.bootstrap, f"{prefix}.definitions")]
-    assert (bag.execution, bag.definition) == ("r1", document.content_hash)
+    (published,) = [decode_document(m.value()) for m in messages(broker.bootstrap, f"{prefix}.definitions")]
+    assert (bag.execution, bag.definition) == ("r1", published.content_hash)
     (letter,) = messages(broker.bootstrap, f"{prefix}.dead-letters")
     found = from_headers(letter.headers(), key=letter.key(), value=letter.value())
     assert (found.stage, found.reason, found.value) == ("gateway", "bad-message", b"{}")
 
+    other = document(parse_definition({**plan, "description": "by headstream define"}))
+    publish(broker.bootstrap, f"{prefix}.definitions", other)
+    gateway.until(
+        lambda: gateway.post([begin("r1")]) == [] and named(broker, prefix) == other.content_hash,
+        "a bag names the definition that somebody else has published",
+    )
+
     broker.stop()
+    kept = gateway.counted("headstream_gateway_events_total", where="spool")
     assert gateway.post([begin("r2")]) == []
-    assert gateway.counted("headstream_gateway_events_total", where="spool") == 1
+    assert gateway.counted("headstream_gateway_events_total", where="spool") == kept + 1
     assert gateway.counted("headstream_gateway_broker_away") == 1
     assert [bag.execution for bag in spooled(gateway.data / "spool")] == ["r2"]
     gateway.kill()
@@ -164,6 +174,17 @@ def test_kafka_has_what_was_answered_and_the_spool_while_the_broker_is_away(
 
 def spools_left(gateway: Gateway) -> list[Bag]:
     return spooled(gateway.data / "spool")
+
+
+def publish(bootstrap: str, topic: str, published: Document) -> None:
+    producer = Producer({"bootstrap.servers": bootstrap})
+    producer.produce(topic, encode_document(published), published.key)
+    assert producer.flush(60) == 0
+
+
+def named(broker: KafkaService, prefix: str) -> str | None:
+    """The definition that the last bag names."""
+    return decode_bag(messages(broker.bootstrap, f"{prefix}.events")[-1].value()).definition
 
 
 def make_topics(bootstrap: str, prefix: str) -> None:

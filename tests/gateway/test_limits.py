@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import subprocess
@@ -96,6 +97,20 @@ def test_more_requests_at_once_than_allowed_are_told_to_come_again(within) -> No
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     gateway.desk.under_way = 0
     assert gateway.post([BEGIN]) == []
+    assert gateway.desk.under_way == 0
+
+
+def test_a_body_that_does_not_come_to_its_end_gives_its_place_back(within) -> None:
+    gateway = within()
+    gateway.desk.body_seconds = 0.05
+
+    async def endless():
+        while True:
+            yield b" "
+            await asyncio.sleep(0.01)
+
+    answer = gateway.http.post("/retrospective-provenance", content=endless())
+    assert (answer.status_code, answer.json()["code"]) == (408, "TooSlow")
     assert gateway.desk.under_way == 0
 
 

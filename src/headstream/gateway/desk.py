@@ -15,7 +15,7 @@ from typing import Final
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from headstream.gateway.errors import TooFast
+from headstream.gateway.errors import TooFast, TooSlow
 from headstream.gateway.intake import Intake, Take, Taken
 from headstream.gateway.keeping import Keeper
 from headstream.gateway.metrics import Metrics
@@ -40,6 +40,7 @@ class Desk:
     intake: Intake
     keeper: Keeper
     reading: Reading
+    body_seconds: float = 30.0
     pace: Pace = field(init=False)
     under_way: int = 0
 
@@ -52,7 +53,7 @@ class Desk:
         with self._place():
             address = request.client.host if request.client else ""
             self._demand_pace(address)
-            body = await bodies.read(request, at_most=self.settings.max_bytes)
+            body = await self._body(request)
             taken = await run_in_threadpool(take, body) if len(body) > _LONG_BODY else take(body)
             if not taken.parcel.empty:
                 await asyncio.wrap_future(self.keeper.keep(taken.parcel))
@@ -63,6 +64,16 @@ class Desk:
         if wait:  # The client sends its next bag when it has this answer.
             await asyncio.sleep(wait)
         return taken
+
+    async def _body(self, request: Request) -> bytes:
+        """The body; whoever sends it slowly must not hold a place for ever."""
+        try:
+            async with asyncio.timeout(self.body_seconds):
+                return await bodies.read(request, at_most=self.settings.max_bytes)
+        except TimeoutError:
+            raise TooSlow(
+                f"the body has not come within {self.body_seconds:g} s", remedy="send smaller bags"
+            ) from None
 
     def _demand_pace(self, address: str) -> None:
         owed = self.pace.owed(address, time.monotonic())

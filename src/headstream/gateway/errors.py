@@ -1,9 +1,11 @@
 """Errors of the gateway, beside those of the query API that it shares (problems, limits, tokens).
 
 QueryApiError
-|-- TooFast          429  a client says more in a second than it may
-|-- NotKept          503  what was said could not be made durable: nobody may take it for kept
-`-- DefinitionRefused 406 a prospective document breaks a rule; the ProvLake client reads `error`
+|-- NotKept                503  what was said could not be made durable: nobody may take it for kept
+`-- RequestRefused
+    |-- TooFast            429  a client says more in a second than it may
+    |-- TooSlow            408  a body that does not come to its end
+    `-- DefinitionRefused  406  a prospective document breaks a rule; the ProvLake client reads `error`
 """
 
 from __future__ import annotations
@@ -17,6 +19,13 @@ class TooFast(RequestRefused):
     status = 429
     title = "Too many messages a second"
     retry_after = 5
+
+
+class TooSlow(RequestRefused):
+    """A body that has not come to its end in the time that one may take."""
+
+    status = 408
+    title = "The body does not come"
 
 
 class NotKept(QueryApiError):

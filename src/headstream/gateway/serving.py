@@ -48,6 +48,7 @@ _GRACE_SECONDS: Final = 4
 _LOOK_SECONDS: Final = 1.0
 _HOUR: Final = 3600.0
 _RELAY_POLL: Final = 0.5
+_RELAY_AGAIN: Final = 5.0
 
 
 def serve(places: Places, environ: Mapping[str, str]) -> None:
@@ -219,15 +220,20 @@ def _relay(capture: CaptureSettings) -> Iterator[None]:
     assert spool is not None  # SpoolTransport has been made with it.
 
     def run() -> None:
-        ship(
-            spool,
-            transport,
-            watch=True,
-            stop=stop,
-            poll=_RELAY_POLL,
-            bag_size=capture.bag_size,
-            silent_seconds=capture.silent_seconds,
-        )
+        while not stop.is_set():
+            try:
+                ship(
+                    spool,
+                    transport,
+                    watch=True,
+                    stop=stop,
+                    poll=_RELAY_POLL,
+                    bag_size=capture.bag_size,
+                    silent_seconds=capture.silent_seconds,
+                )
+            except Exception:  # What is spooled stays there, for this thread or for another relay.
+                log.exception("the spool cannot be brought to the broker")
+                stop.wait(_RELAY_AGAIN)
 
     thread = threading.Thread(target=run, name="relay", daemon=True)
     thread.start()
