@@ -67,8 +67,14 @@ class Gateway:
     process: subprocess.Popen[bytes] | None = None
 
     @property
+    def token(self) -> str | None:
+        return self.env.get("HEADSTREAM_GATEWAY_TOKEN")
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        """As a client is given it that can send no header: a token stands in it."""
+        who = "" if self.token is None else f"anybody:{self.token}@"
+        return f"http://{who}127.0.0.1:{self.port}"
 
     @property
     def log(self) -> Path:
@@ -103,6 +109,8 @@ class Gateway:
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
+            if self.token is not None:
+                headers["Authorization"] = f"Bearer {self.token}"
             sent = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
             connection.request(method, path, sent, headers)
             answer = connection.getresponse()
@@ -214,15 +222,6 @@ def within(tmp_path: Path) -> Iterator[Callable[..., Within]]:
     yield make
     for each in made:
         each.desk.keeper.close()
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway that spools and is up for all tests of a module."""
-    made = Gateway(tmp_path_factory.mktemp("gateway") / "data", *free_ports(1))
-    made.start()
-    yield made
-    made.stop()
 
 
 @pytest.fixture(scope="session")

@@ -72,8 +72,9 @@ class Client:
 def test_the_client_tells_the_graph_of_our_own_library_though_the_gateway_is_killed_in_the_middle(
     client_source, gateway, ours, graph_of, tmp_path
 ) -> None:
+    gateway.env["HEADSTREAM_GATEWAY_TOKEN"] = "secret"
     gateway.start()
-    client = Client(client_source, gateway.url, tmp_path / "logs", 1, pause="1.1")
+    client = Client(client_source, f"{gateway.url}/api/", tmp_path / "logs", 1, pause="1.1")
     client.until_paused()
     gateway.kill()
     gateway.start()
@@ -81,6 +82,26 @@ def test_the_client_tells_the_graph_of_our_own_library_though_the_gateway_is_kil
     assert "Error" not in said and "[Prov]" not in said, said
     gateway.stop()
     assert shown(graph_of(gateway.data / "spool", tmp_path)) == ours
+
+
+def test_the_client_creates_and_reads_data_stores(client_source, gateway) -> None:
+    gateway.start()
+    done = subprocess.run(
+        [sys.executable, str(HERE / "client_stores.py"), gateway.url],
+        env={**os.environ, "PYTHONPATH": str(client_source)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["made"]["data_store_hkg_id"].endswith("/store/gpfs%201")
+    assert {each["id"]: each["super_type"] for each in found["all"]} == {
+        "gpfs 1": "FileSystem",
+        "s3": "ObjectStore",
+    }
+    assert found["one"] == found["made"]
 
 
 def test_what_the_client_said_while_nobody_listened_is_in_its_log_and_comes_by_ingest(
