@@ -164,6 +164,8 @@ def context(custom_metadata: Any, further: Mapping[str, Any] | None = None) -> C
 
     `further` is metadata that came by another way. A key whose value cannot be used stays metadata too.
     """
+    if custom_metadata is None and not further:
+        return None
     rest: dict[str, Any] = dict(further or {})
     if isinstance(custom_metadata, Mapping):
         rest |= custom_metadata
