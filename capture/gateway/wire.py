@@ -39,11 +39,11 @@ def is_plain(text: bytes) -> bool:
     if not text.isascii() or b"\\u" in text:
         return False
     brackets = text.translate(None, _NO_BRACKETS)
-    for _ in range(MAX_DEPTH):
+    for _ in range(MAX_DEPTH // 2):
         if not brackets:
             return True
-        brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")  # A level, from the innermost out.
-    return False  # Too deep, or brackets in strings that do not match.
+        brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")  # A level or two, the innermost first.
+    return not brackets  # Else it is deep, or strings have brackets that do not match.
 
 
 def cleaned(value: Any, depth: int = 0) -> Any:
