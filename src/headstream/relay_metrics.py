@@ -13,6 +13,20 @@ from headstream.capture.shipper import Shipped
 _PATIENT_SECONDS = 5.0
 
 
+class Tallied:
+    """Shows a tally of capture as a counter by reason."""
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter = counter
+        self._counted: dict[str, int] = {}
+
+    def take(self, counts: Mapping[str, int]) -> None:
+        """Add what has come since the last time."""
+        for reason, count in counts.items():
+            self._counter.labels(reason=reason).inc(max(0, count - self._counted.get(reason, 0)))
+            self._counted[reason] = count
+
+
 class RelayMetrics:
     """The numbers of one relay; `shipped` is called after every round."""
 
@@ -42,7 +56,7 @@ class RelayMetrics:
         self._trouble = trouble
         self._clock = clock
         self._last = Shipped()
-        self._counted: dict[Counter, dict[str, int]] = {self.losses: {}, self.warnings: {}}
+        self._lost, self._warned = Tallied(self.losses), Tallied(self.warnings)
         self._round = clock()
 
     def shipped(self, shipped: Shipped) -> None:
@@ -51,8 +65,8 @@ class RelayMetrics:
         for name in ("events", "bags", "documents", "spools"):
             getattr(self, name).inc(getattr(shipped, name) - getattr(self._last, name))
         self._last = shipped
-        self._tally(self.losses, LOSSES.counts())
-        self._tally(self.warnings, WARNINGS.counts())
+        self._lost.take(LOSSES.counts())
+        self._warned.take(WARNINGS.counts())
 
     def unready(self) -> str | None:
         """Why nothing gets through just now, or None: a round is over only when the broker has it."""
@@ -62,9 +76,3 @@ class RelayMetrics:
         said = self._trouble()
         why = "" if said is None else f" ({said})"
         return f"the broker has taken nothing for {silent:.0f} s{why}; {self._waiting()} messages wait for it"
-
-    def _tally(self, counter: Counter, counts: Mapping[str, int]) -> None:
-        counted = self._counted[counter]
-        for reason, count in counts.items():
-            counter.labels(reason=reason).inc(max(0, count - counted.get(reason, 0)))
-            counted[reason] = count

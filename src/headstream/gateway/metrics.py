@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from headstream.capture.errors import LOSSES
+from headstream.relay_metrics import Tallied
+
 # Fine where the promise is: p95 under 20 ms.
 _BUCKETS = (0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 5, 10)
 
@@ -66,7 +69,15 @@ class Metrics:
             "Messages whose part in the scope of their run could not be noted on disk",
             registry=self.registry,
         )
+        self.losses = Counter(
+            "headstream_gateway_losses",
+            "What was answered and could not be delivered, or not be read from the spool",
+            ["reason"],
+            registry=self.registry,
+        )
+        self._lost = Tallied(self.losses)
 
     def text(self) -> bytes:
         """The Prometheus text format."""
+        self._lost.take(LOSSES.counts())
         return generate_latest(self.registry)
