@@ -101,6 +101,7 @@ def _measured(where: str, rate: float, seconds: float, rounds: int) -> dict[str,
             taken["fsync of a bag"] += paced(partial(syncer, bags), count, rate)
     rows = {
         name: {
+            "best_ms": min(each) * 1000,
             "p50_ms": statistics.median(each) * 1000,
             "p95_ms": statistics.quantiles(each, n=20)[-1] * 1000,
             "p99_ms": statistics.quantiles(each, n=100)[-1] * 1000,
@@ -220,16 +221,14 @@ def paced(make: Callable[[], Send], count: int, rate: float) -> list[float]:
 
 def _table(found: dict[str, Any]) -> str:
     lines = [
-        "| where | what | p50 | p95 | p99 | p95 of an empty bag's |",
-        "|---|---|---:|---:|---:|---:|",
+        "| where | what | best | p50 | p95 | p99 | p95 of an empty bag's |",
+        "|---|---|---:|---:|---:|---:|---:|",
     ]
     for where, place in found["places"].items():
         base = place["rows"]["empty bag"]["p95_ms"]
-        lines += [
-            f"| {where} | {name} | {row['p50_ms']:.1f} ms | {row['p95_ms']:.1f} ms | {row['p99_ms']:.1f} ms "
-            f"| {row['p95_ms'] / base:.1f} |"
-            for name, row in place["rows"].items()
-        ]
+        for name, row in place["rows"].items():
+            times = " | ".join(f"{row[key]:.1f} ms" for key in ("best_ms", "p50_ms", "p95_ms", "p99_ms"))
+            lines.append(f"| {where} | {name} | {times} | {row['p95_ms'] / base:.1f} |")
     for where, place in found["places"].items():
         lines.append(
             f"\n{where}: {place['cpu_ms_a_bag']:.1f} ms of the gateway's CPU a bag of {_MESSAGES}; "

@@ -15,7 +15,10 @@ from headstream.capture.gateway.provlake import Translator, read_log
 from headstream.capture.gateway.scope import note
 from headstream.capture.reading import read, spools
 from headstream.capture.settings import Settings as CaptureSettings
+from headstream.capture.transports.memory import MemoryTransport
 from headstream.gateway.errors import NotKept
+from headstream.gateway.keeping import Keeper, Parcel, Through
+from headstream.gateway.metrics import Metrics
 from headstream.gateway.remembering import Notes
 from headstream.gateway.spooling import SpoolTransport
 from headstream.schemas.codec import decode_bag, decode_document, encode_document
@@ -25,6 +28,7 @@ from headstream.schemas.documents import Document, document
 from headstream.schemas.events import Bag, RunEnded, RunStarted
 from headstream.services.kafka import KafkaService
 from headstream.services.ports import free_ports
+from headstream.sinks.dead_letters import MemoryDeadLetters
 
 from .conftest import Gateway
 
@@ -210,3 +214,27 @@ def messages(bootstrap: str, topic: str) -> list:
         return found
     finally:
         reader.close()
+
+
+def test_a_keeper_that_is_closed_keeps_first_what_has_come_in_its_order() -> None:
+    transport = MemoryTransport()
+    keeper = Keeper(Through("spool", transport, MemoryDeadLetters(), seconds=1.0), Metrics())
+    bags = [Bag(workflow="W", execution=f"r{n}", events=(RunStarted(started=n),)) for n in range(300)]
+    kept = [keeper.keep(Parcel(bags=(bag,))) for bag in bags]
+    keeper.start()
+    keeper.close()
+    assert all(each.done() and each.exception() is None for each in kept)
+    assert transport.bags == bags
+    assert transport.closed
+
+
+def test_a_document_is_there_for_good_before_a_bag_that_names_it() -> None:
+    transport = MemoryTransport(up=False)
+    way = Through("kafka", transport, MemoryDeadLetters(), seconds=0.0)
+    plan = document(parse_definition({"dataflow_name": "W"}))
+    bag = Bag(workflow="W", execution="r", events=(RunStarted(started=1),), definition=plan.content_hash)
+    with pytest.raises(NotKept):
+        way.keep([Parcel(documents=(plan,), bags=(bag,))])
+    transport.up = True
+    transport.flush(0)
+    assert (transport.documents, transport.bags) == ([plan], [])
