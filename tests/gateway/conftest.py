@@ -130,11 +130,11 @@ class Gateway:
         text = self.ask("GET", "/metrics").body.decode()
         return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(begin))
 
-    def ingest(self, source: Path, *more: str) -> dict[str, Any]:
-        """`headstream ingest provlake` on this data directory, which has no service up."""
+    def ingest(self, source: Path, *more: str, kind: str = "provlake") -> dict[str, Any]:
+        """`headstream ingest` on this data directory, which has no service up."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTREAM_")}
         env = {**kept, "HEADSTREAM_CONFIG": "off", "HEADSTREAM_DATA": str(self.data)}
-        command = [sys.executable, "-m", "headstream", "ingest", "provlake", str(source), "--json", *more]
+        command = [sys.executable, "-m", "headstream", "ingest", kind, str(source), "--json", *more]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
         found: dict[str, Any] = json.loads(done.stdout)

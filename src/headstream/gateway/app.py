@@ -6,11 +6,13 @@ from fastapi import FastAPI
 
 from headstream.gateway.desk import Desk
 from headstream.gateway.paths import PlainPaths
-from headstream.gateway.routes import reads, service, writing
+from headstream.gateway.routes import lineage, reads, service, writing
 from headstream.query_api.app import handle_errors
 from headstream.query_api.auth import Gate
 
-DESCRIPTION = """The protocol of ProvLake clients: what they send is answered when it is durable."""
+DESCRIPTION = """ProvLake and OpenLineage clients: what they send is answered when it is durable."""
+    """The protocols of ProvLake and OpenLineage clients: what they send is answered when it is durable."""
+)
 
 
 def create_app(desk: Desk) -> FastAPI:
@@ -20,7 +22,7 @@ def create_app(desk: Desk) -> FastAPI:
     """
     desk.settings.check_exposure()
     app = FastAPI(title="headstream gateway", version="1", description=DESCRIPTION, redoc_url=None)
-    for module in (service, writing, reads):
+    for module in (service, writing, lineage, reads):
         app.include_router(module.router(desk))
     handle_errors(app)
     app.add_middleware(

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from headstream.gateway.errors import TooFast, TooSlow
 from headstream.gateway.intake import Intake, Take, Taken
 from headstream.gateway.keeping import Keeper
+from headstream.gateway.lineage import Lineage
 from headstream.gateway.metrics import Metrics
 from headstream.gateway.pace import Pace
 from headstream.gateway.reading import Reading
@@ -41,11 +42,13 @@ class Desk:
     keeper: Keeper
     reading: Reading
     body_seconds: float = 30.0
+    lineage: Lineage = field(init=False)
     pace: Pace = field(init=False)
     under_way: int = 0
 
     def __post_init__(self) -> None:
         self.pace = Pace(self.settings.rate)
+        self.lineage = Lineage(self.metrics, self.intake.now, self.intake.producer)
 
     async def accept(self, request: Request, client: str, take: Take) -> Taken:
         """Read, take and keep a body; what is returned is durable. Raises QueryApiError."""

@@ -31,7 +31,7 @@ from headstream.schemas.topics import run_key
 PROVLAKE: Final = "gateway:provlake"
 BAG_SIZE: Final = 50
 # A dead letter is one message, and a broker takes 1 MB of them.
-_LARGEST_LETTER: Final = 900_000
+LARGEST_LETTER: Final = 900_000
 _MOST_RUNS: Final = 1000
 
 _Parsed = TypeVar("_Parsed")
@@ -106,7 +106,7 @@ class Intake:
 
         With `validate` the findings have warnings too.
         """
-        messages = _messages(body)
+        messages = messages_of(body)
         if isinstance(messages, Rejected):
             messages = [messages]
         if len(messages) > self.settings.max_messages:
@@ -214,7 +214,7 @@ class Intake:
         return DeadLetter(
             origin=Origin(topic=PROVLAKE, partition=0, offset=self._letters),
             key=_run_named(source),
-            value=text.encode("utf-8", "replace")[:_LARGEST_LETTER],
+            value=text.encode("utf-8", "replace")[:LARGEST_LETTER],
             stage=GATEWAY,
             reason=rejected.reason,
             error=Rejected.__name__,
@@ -234,7 +234,7 @@ class Intake:
         )
 
 
-def _messages(body: bytes) -> list[Any] | Rejected:
+def messages_of(body: bytes) -> list[Any] | Rejected:
     """What is in a body: Python reads the NaN that the client may write, and which JSON does not have."""
     try:
         read = json.loads(body)
@@ -245,7 +245,7 @@ def _messages(body: bytes) -> list[Any] | Rejected:
 
 
 def _parsed(body: bytes, parse: Callable[[object], _Parsed]) -> _Parsed:
-    read = _messages(body)
+    read = messages_of(body)
     if isinstance(read, Rejected):
         raise DefinitionRefused(read.message, remedy="send one JSON object")
     try:

@@ -40,6 +40,12 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        self.unmapped = Counter(
+            "headstream_gateway_unmapped",
+            "Messages that were understood and have no place in the graph, by reason",
+            ["reason"],
+            registry=self.registry,
+        )
         self.events = Counter(
             "headstream_gateway_events",
             "Events that are durable, by where: kafka, or spool",
