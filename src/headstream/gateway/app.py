@@ -11,8 +11,6 @@ from headstream.query_api.app import handle_errors
 from headstream.query_api.auth import Gate
 
 DESCRIPTION = """ProvLake and OpenLineage clients: what they send is answered when it is durable."""
-    """The protocols of ProvLake and OpenLineage clients: what they send is answered when it is durable."""
-)
 
 
 def create_app(desk: Desk) -> FastAPI:
