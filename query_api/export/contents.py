@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,6 +35,21 @@ class Contents:
     def generated(self, execution: Node) -> tuple[Node, ...]:
         """What a run or step generated."""
         return self.made.get(execution.iri, ())
+
+    def data(
+        self, execution: Node, wanted: Callable[[Node], bool]
+    ) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
+        """What an execution used and made, by IRI; the run as a whole has what all of its steps did.
+
+        What it made itself is no input of the whole.
+        """
+        whole = execution.iri == self.run.iri
+        inside = (execution, *self.steps) if whole else (execution,)
+        made = {each.iri: each for step in inside for each in self.generated(step) if wanted(each)}
+        used = {each.iri: each for step in inside for each in self.used(step) if wanted(each)}
+        if whole:
+            used = {iri: each for iri, each in used.items() if iri not in made}
+        return tuple(used[iri] for iri in sorted(used)), tuple(made[iri] for iri in sorted(made))
 
     def plan(self, execution: Node) -> Node:
         """The workflow or transformation that an execution carried out."""

@@ -35,7 +35,13 @@ _MEASURED: Final = (
     "provml:peakMemoryBytes", "provml:gpuSeconds", "provml:gpuPeakMemoryBytes", "provml:iteration",
     "provml:standardOutput",
 )  # fmt: skip
-_STORE: Final = ("provml:storeType", "provml:storeProduct", "provml:hostAddress", "provml:url", "provml:bucket")
+_STORE: Final = (
+    "provml:storeType",
+    "provml:storeProduct",
+    "provml:hostAddress",
+    "provml:url",
+    "provml:bucket",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +100,7 @@ class _Maker:
     def event(self, moment: _Moment) -> dict[str, Any]:
         """One RunEvent."""
         execution = moment.execution
-        used, made = self._data(execution)
+        used, made = self._run.data(execution, is_reference)
         return {
             "eventTime": moment.time,
             "eventType": moment.kind,
@@ -120,18 +126,6 @@ class _Maker:
             return None
         around = execution.iris("provml:wasPartOf")
         return self._run.get(around[0]) if around else self._run.run
-
-    def _data(self, execution: Node) -> tuple[list[Node], list[Node]]:
-        """References in and out; those of the run are those of its steps together, without what it made."""
-        if execution.iri != self._run.run.iri:
-            inside = [execution]
-        else:
-            inside = [execution, *self._run.steps]
-        made = {each.iri: each for step in inside for each in self._run.generated(step) if is_reference(each)}
-        used = {each.iri: each for step in inside for each in self._run.used(step) if is_reference(each)}
-        if len(inside) > 1:
-            used = {iri: each for iri, each in used.items() if iri not in made}
-        return [used[iri] for iri in sorted(used)], [made[iri] for iri in sorted(made)]
 
     def _job(self, execution: Node) -> dict[str, str]:
         workflow = self._run.plan(self._run.run).text("provml:name") or "unknown"

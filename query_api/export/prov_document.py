@@ -123,7 +123,8 @@ class _Maker:
     def relations(self, node: Node) -> None:
         """What leads from a node to others."""
         name = self._name(node.iri)
-        plans, agents = [], []
+        plans: list[QualifiedName | None] = []
+        agents: list[QualifiedName | None] = []
         for predicate, term in node.edges:
             if not isinstance(term, NamedNode):
                 continue

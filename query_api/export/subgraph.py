@@ -77,9 +77,7 @@ def subgraph(
     limits = Limits(seconds=demand.seconds, rows=_ROWS, bytes=_BYTES)
     root = _described(store, [demand.iri], limits)[0]
     if not belonging.is_run(root):
-        raise unknown(
-            str(demand.run), runs(store, base_iri=demand.base_iri, seconds=demand.seconds)
-        )
+        raise unknown(str(demand.run), runs(store, base_iri=demand.base_iri, seconds=demand.seconds))
     seen, wave = {demand.iri}, [demand.iri]
     projects: list[Node] = []
     triples = done = 0
@@ -146,7 +144,7 @@ def _demand_room(triples: int, demand: Demand) -> None:
     if demand.max_triples is not None and triples > demand.max_triples:
         raise ExportTooLarge(
             f"run {demand.run} has more than {demand.max_triples} triples",
-            remedy="raise HEADSTREAM_API_MAX_EXPORT_TRIPLES, or let `headstream export --store` ask the store",
+            remedy="raise HEADSTREAM_API_MAX_EXPORT_TRIPLES; `headstream export --store` has no limit",
         )
 
 
