@@ -51,7 +51,7 @@ def unknown(text: str, runs: Sequence[Name]) -> UnknownRun:
     if not runs:
         return UnknownRun(detail, remedy="the graph holds no run at all")
     spellings = {spelling: str(run) for run in runs for spelling in (str(run), run.execution)}
-    near = difflib.get_close_matches(text, spellings, n=2 * _NEAR, cutoff=0.5)
+    near = difflib.get_close_matches(text, spellings, n=2 * _NEAR, cutoff=0.6)
     shown = list(dict.fromkeys(spellings[spelling] for spelling in near))[:_NEAR]
     if shown:
         return UnknownRun(detail, remedy=f"did you mean {', '.join(shown)}?")
