@@ -39,7 +39,7 @@ _ALWAYS: Final = frozenset(
         ),
     )
 )  # fmt: skip
-# Edges from a reference to where it came from, up to the raw files: only with the lineage.
+# Edges to where something came from, up to the raw files: only with the lineage.
 _LINEAGE: Final = frozenset(map(expand, ("prov:wasDerivedFrom", "prov:wasGeneratedBy")))
 
 
@@ -52,7 +52,7 @@ def followed(node: Node, *, lineage: bool) -> set[str]:
             continue
         # A shared reference fills slots of every workflow that met it; those are no part of this run.
         along = predicate in _ALWAYS or (predicate == _FILLS and (lineage or not reference))
-        if along or (lineage and reference and predicate in _LINEAGE):
+        if along or (lineage and predicate in _LINEAGE):
             found.add(value.value)
     return found
 

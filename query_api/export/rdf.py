@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from pyoxigraph import Literal, NamedNode
@@ -48,6 +49,7 @@ def relative(iri: str, base_iri: str) -> str:
     return rest if rest != iri and base_iri.endswith("/") and _RELATIVE.fullmatch(rest) else iri
 
 
+@lru_cache(maxsize=4096)  # Predicates and classes are few, and met at every node.
 def curie(iri: str) -> str | None:
     """`prov:used` for an IRI of the vocabulary."""
     for prefix, namespace in PREFIXES.items():
