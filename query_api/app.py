@@ -19,7 +19,7 @@ from headstream.query_api.context import Context
 from headstream.query_api.errors import QueryApiError
 from headstream.query_api.metrics import Metrics
 from headstream.query_api.problems import Problem, problem, problem_answer
-from headstream.query_api.routes import exports, questions, runs, service, sparql
+from headstream.query_api.routes import questions, runs, service, sparql
 from headstream.query_api.settings import Settings
 from headstream.query_api.store import QueryStore
 
@@ -46,7 +46,7 @@ def create_app(settings: Settings, store: QueryStore, also: Sequence[CollectorRe
         places=threading.BoundedSemaphore(settings.max_concurrent),
     )
     app = FastAPI(title="headstream query API", version="1", description=DESCRIPTION, redoc_url=None)
-    for module in (service, questions, sparql, exports, runs):
+    for module in (service, questions, sparql, runs):
         app.include_router(module.router(context))
     handle_errors(app)
     _describe(app, secured=settings.token is not None)

@@ -21,10 +21,10 @@ _REFERENCE: Final = expand("provml:DataReference")
 _HAD_MEMBER: Final = expand("prov:hadMember")
 _MEMBER_OF_RUN: Final = expand("provml:wasMemberOfWorkflowExecution")
 _GENERATED_BY: Final = expand("prov:wasGeneratedBy")
-_FILLS: Final = expand("provml:wasDerivedFromAttribute")
+FILLS: Final = expand("provml:wasDerivedFromAttribute")
 
 # Edges along which a run has its plan, its steps what they used, and values what describes them.
-_ALWAYS: Final = frozenset(
+ALWAYS: Final = frozenset(
     map(
         expand,
         (
@@ -40,7 +40,7 @@ _ALWAYS: Final = frozenset(
     )
 )  # fmt: skip
 # Edges to where something came from, up to the raw files: only with the lineage.
-_LINEAGE: Final = frozenset(map(expand, ("prov:wasDerivedFrom", "prov:wasGeneratedBy")))
+LINEAGE: Final = frozenset(map(expand, ("prov:wasDerivedFrom", "prov:wasGeneratedBy")))
 
 
 def followed(node: Node, *, lineage: bool) -> set[str]:
@@ -51,8 +51,8 @@ def followed(node: Node, *, lineage: bool) -> set[str]:
         if not isinstance(value, pyoxigraph.NamedNode):
             continue
         # A shared reference fills slots of every workflow that met it; those are no part of this run.
-        along = predicate in _ALWAYS or (predicate == _FILLS and (lineage or not reference))
-        if along or (lineage and predicate in _LINEAGE):
+        along = predicate in ALWAYS or (predicate == FILLS and (lineage or not reference))
+        if along or (lineage and predicate in LINEAGE):
             found.add(value.value)
     return found
 

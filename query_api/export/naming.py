@@ -56,4 +56,4 @@ def unknown(text: str, runs: Sequence[Name]) -> UnknownRun:
     if shown:
         return UnknownRun(detail, remedy=f"did you mean {', '.join(shown)}?")
     there = ", ".join(sorted(map(str, runs))[:_NEAR])
-    return UnknownRun(detail, remedy=f"there are {len(runs)} runs, among them {there}")
+    return UnknownRun(detail, remedy=f"of {len(runs)} there {'is' if len(runs) == 1 else 'are'} {there}")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Annotated, Any, Final
 from urllib.parse import unquote
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from headstream.query_api import negotiation
 from headstream.query_api.context import Context
@@ -27,9 +27,8 @@ _CHUNK: Final = 256 * 1024
 _TRUE_OR_FALSE: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
-def router(context: Context) -> APIRouter:
-    """Make the route of exports; it must stand before those of runs, whose last takes any path."""
-    routes = APIRouter(tags=["runs"])
+def add(routes: APIRouter, context: Context, otherwise: Callable[[str, str], object]) -> None:
+    """Add the route of exports; `otherwise` answers for a run whose own name ends as that route does."""
 
     @routes.get(
         f"{PATH}/{{workflow}}/{{execution}}/{LAST}",
@@ -45,13 +44,12 @@ def router(context: Context) -> APIRouter:
         request: Request,
         lineage: Annotated[bool, Query(description="with the steps that made what the run used")] = False,
     ) -> Response:
-        # `/runs/w/x%2Fexport` is the run `x/export` of w: only the raw path can tell.
         match parts_of(request):
             case (workflow, execution, _):
                 return answer(context, Name(workflow, execution), request)
+            case (workflow, execution):  # `/runs/w/x%2Fexport`: only the raw path can tell.
+                return JSONResponse(otherwise(workflow, execution))
         raise UnknownRun(f"{execution[:200]!r} does not name a run", remedy=f"ask {PATH}/WORKFLOW/EXECUTION")
-
-    return routes
 
 
 def parts_of(request: Request) -> tuple[str, ...]:

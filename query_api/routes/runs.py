@@ -43,6 +43,8 @@ def router(context: Context) -> APIRouter:
         kept = [run for run in found if status in (None, run["status"])]
         return {"runs": kept, "truncated": truncated}
 
+    exports.add(routes, context, lambda workflow, execution: _one(context, workflow, execution))
+
     @routes.get(
         f"{PATH}/{{workflow}}/{{execution}}",
         summary="One run: its status, its facts, its steps by transformation",

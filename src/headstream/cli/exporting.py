@@ -73,7 +73,8 @@ def export(
     _check(chosen, output, as_json)
     with (
         _target(output, chosen) as out,
-        advancing(f"exporting {run}", "nodes") as advance,
+        # Nodes of the store, or bytes that the API sends: either way a number that grows.
+        advancing(f"exporting {run}", unit="") as advance,
         asker(places(data), store, tell) as someone,
     ):
         name, found = someone.export(
