@@ -121,10 +121,17 @@ def custom_metadata(node: Node) -> dict[str, Any]:
     """What a client said beyond the data model, all of it in one object."""
     found: dict[str, Any] = {}
     for term in node.terms("provml:customMetadata"):
-        said = _json(term)
-        if isinstance(said, dict):
-            found.update(said)
+        _merge(found, _json(term))
     return found
+
+
+def _merge(found: dict[str, Any], said: Any) -> None:
+    """Add an object to another, however deep: a run may be told of in parts."""
+    for key, value in said.items() if isinstance(said, dict) else ():
+        if isinstance(value, dict) and isinstance(found.get(key), dict):
+            _merge(found[key], value)
+        else:
+            found[key] = value
 
 
 def _json(term: Term) -> Any:

@@ -28,6 +28,8 @@ from headstream.query_api.runs import status
 from headstream.schemas.vocabulary import ERRORED, PREFIXES
 
 NAMESPACE: Final = "headstream"
+# The key of custom metadata under which OpenLineage events that were taken in keep what they said.
+_FOREIGN: Final = "openlineage"
 _SPEC: Final = "https://openlineage.io/spec"
 _EVENT: Final = f"{_SPEC}/2-0-2/OpenLineage.json#/$defs"
 _MEASURED: Final = (
@@ -158,7 +160,7 @@ class _Maker:
         }
         if ml:
             found["headstream_stage"] = self._own("JobFacet", **ml)
-        return found
+        return {**_kept(execution, "job"), **found}
 
     def _run_facets(self, moment: _Moment) -> dict[str, Any]:
         execution = moment.execution
@@ -182,7 +184,7 @@ class _Maker:
             found["headstream_used"] = self._values(parameters)
         if moment.ending:
             found |= self._end_facets(moment)
-        said = custom_metadata(execution)
+        said = {key: value for key, value in custom_metadata(execution).items() if key != _FOREIGN}
         if said:
             found["headstream_customMetadata"] = self._own("RunFacet", metadata=said)
         found["headstream_execution"] = self._own(
@@ -191,7 +193,7 @@ class _Maker:
             **facts(execution, _MEASURED),
             persons=[iri.rpartition("/")[2] for iri in execution.iris("prov:wasAssociatedWith")],
         )
-        return found
+        return {**_kept(execution, "run"), **found}
 
     def _end_facets(self, moment: _Moment) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -212,7 +214,7 @@ class _Maker:
 
     def _dataset(self, reference: Node, kind: str) -> dict[str, Any]:
         store = self._run.store(reference)
-        namespace, name = dataset_name(reference, store)
+        namespace, name = _foreign_name(reference) or dataset_name(reference, store)
         found: dict[str, Any] = {}
         if store is not None:
             found["dataSource"] = self._facet(
@@ -242,7 +244,8 @@ class _Maker:
             statistics[f"{side.lower()}Statistics"] = self._facet(
                 f"facets/{number}/{facet}.json#/$defs/{facet}", size=sizes["sizeBytes"], fileCount=1
             )
-        return {"namespace": namespace, "name": name, "facets": found, kind: statistics}
+        kept = _kept(reference, "facets")
+        return {"namespace": namespace, "name": name, "facets": {**kept, **found}, kind: statistics}
 
     def _facet(self, schema: str, **fields: Any) -> dict[str, Any]:
         return {"_producer": self._producer, "_schemaURL": f"{_SPEC}/{schema}", **fields}
@@ -250,6 +253,28 @@ class _Maker:
     def _own(self, base: str, **fields: Any) -> dict[str, Any]:
         """A facet of ours: any fields are valid in one, beside those of its base."""
         return {"_producer": self._producer, "_schemaURL": f"{_EVENT}/{base}", **fields}
+
+
+def _kept(node: Node, part: str) -> dict[str, Any]:
+    """The facets that came with OpenLineage events of others, as they were."""
+    found = custom_metadata(node).get(_FOREIGN)
+    facets = found.get(part) if isinstance(found, dict) else None
+    if not isinstance(facets, dict):
+        return {}
+    return {
+        name: facet
+        for name, facet in facets.items()
+        if isinstance(facet, dict) and {"_producer", "_schemaURL"} <= facet.keys()
+    }
+
+
+def _foreign_name(reference: Node) -> tuple[str, str] | None:
+    """What others called a dataset in their events."""
+    found = custom_metadata(reference).get(_FOREIGN)
+    if not isinstance(found, dict):
+        return None
+    namespace, name = found.get("namespace"), found.get("name")
+    return (namespace, name) if isinstance(namespace, str) and isinstance(name, str) else None
 
 
 def run_id(iri: str) -> str:

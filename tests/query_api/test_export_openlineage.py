@@ -10,6 +10,7 @@ import typing
 from collections.abc import Iterator
 from datetime import datetime
 from enum import Enum
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,6 +38,7 @@ FORMATTED = {
 }
 
 
+@cache
 def schema_of(kind: Any) -> dict[str, Any]:
     """JSON Schema of a type hint; the client generates its classes from that of the specification."""
     if attr.has(kind):
@@ -65,6 +67,7 @@ def schema_of(kind: Any) -> dict[str, Any]:
     return {"type": plain[kind]} if kind in plain else {}
 
 
+@cache
 def facet_classes() -> dict[str, Any]:
     """Every facet class that the client has, by the end of its schema's URL."""
     found = {}
@@ -187,6 +190,29 @@ def test_sizes_checksums_and_custom_metadata_are_kept_as_facets(
     assert model["outputFacets"]["outputStatistics"]["size"] == 1234
     assert model["facets"]["version"]["datasetVersion"] == "sha256:ab12"
     assert whole["run"]["facets"]["headstream_customMetadata"]["metadata"] == {"git": {"commit": "ab"}}
+
+
+def test_facets_that_came_with_events_of_others_are_given_back(
+    example_graph: pyoxigraph.Store, exported: Any
+) -> None:
+    base = {"_producer": "https://example.org/spark", "_schemaURL": "https://example.org/facet.json"}
+    mine, theirs = {**base, "lines": 7}, {**base, "plan": "scan"}
+    said = {
+        "wfe/seismic_train/run-1": {"run": {"spark_plan": theirs, "broken": 1}, "job": {"sql": mine}},
+        "ref/gpfs1/input/train.hdf5": {"namespace": "hdfs://nn", "name": "/t", "facets": {"schema": mine}},
+    }
+    for iri, kept in said.items():
+        text = Literal(json.dumps({"openlineage": kept}), datatype=NamedNode(expand("rdf:JSON")))
+        example_graph.add(
+            Quad(NamedNode(DEFAULT_BASE + iri), NamedNode(expand("provml:customMetadata")), text)
+        )
+    event = events_of(exported, OxigraphStore(example_graph), "run-1")[0]
+    assert event["run"]["facets"]["spark_plan"] == theirs and "broken" not in event["run"]["facets"]
+    assert "headstream_customMetadata" not in event["run"]["facets"]
+    assert event["job"]["facets"]["sql"] == mine and "jobType" in event["job"]["facets"]
+    dataset = event["inputs"][0]
+    assert (dataset["namespace"], dataset["name"]) == ("hdfs://nn", "/t")
+    assert dataset["facets"]["schema"] == mine and "dataSource" in dataset["facets"]
 
 
 def test_the_id_of_a_run_is_a_function_of_its_iri() -> None:
