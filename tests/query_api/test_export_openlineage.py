@@ -44,7 +44,7 @@ def schema_of(kind: Any) -> dict[str, Any]:
     if attr.has(kind):
         hints = typing.get_type_hints(kind)
         fields = attr.fields(kind)
-        properties = {each.name: schema_of(hints[each.name]) for each in fields}
+        properties = {each.name: dict(schema_of(hints[each.name])) for each in fields}
         for name, form in FORMATTED.items():
             if name in properties:
                 properties[name]["format"] = form
