@@ -122,8 +122,7 @@ class _Maker:
         for each in self._shown:
             yield self._action(each)
         for tool in self._tools():
-            yield {"@id": tool.iri, "@type": "SoftwareApplication", **_described(tool), "url": tool.iri,
-                   "softwareVersion": "as planned"}  # fmt: skip
+            yield {"@id": tool.iri, "@type": "SoftwareApplication", **_described(tool), "url": tool.iri}
         for person in self._people(self._shown):
             yield {"@id": person.iri, "@type": "Person", "name": person.text("provml:name") or person.iri}
         for iri in sorted(self._files):
@@ -162,7 +161,6 @@ class _Maker:
             "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow"],
             "programmingLanguage": _id(_LANGUAGE),
             "conformsTo": _id("https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"),
-            "version": "as run",
             "sameAs": plan.iri,
             "input": [_id(iri) for iri in slots if iri in inputs],
             "output": [_id(iri) for iri in slots if iri not in inputs],

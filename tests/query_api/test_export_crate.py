@@ -27,7 +27,7 @@ CONTEXT = "https://w3id.org/ro/crate/1.1/context"
 TERMS = """
     about actionStatus additionalProperty additionalType agent author contentSize dateModified datePublished
     description encodingFormat endTime error exampleOfWork hasPart instrument license mainEntity mentions name
-    object programmingLanguage result sameAs sha256 softwareVersion startTime url value version workExample
+    object programmingLanguage result sameAs sha256 startTime url value version workExample
     ComputerLanguage CreateAction CreativeWork Dataset Person PropertyValue SoftwareApplication
     SoftwareSourceCode
 """.split()  # noqa: SIM905 - as a text it can be read
