@@ -44,15 +44,10 @@ class Settings:
             base_iri=environ.get("HEADSTREAM_BASE_IRI") or DEFAULT_BASE,
             max_rows=whole_number(environ, "HEADSTREAM_API_MAX_ROWS", 20_000),
             max_bytes=whole_number(environ, "HEADSTREAM_API_MAX_BYTES", 16 * 1024 * 1024),
+            max_export_triples=whole_number(environ, "HEADSTREAM_API_MAX_EXPORT_TRIPLES", 1_000_000),
             timeout_seconds=seconds(environ, "HEADSTREAM_API_TIMEOUT_SECONDS", 60.0),
             max_query_bytes=whole_number(environ, "HEADSTREAM_API_MAX_QUERY_BYTES", 64 * 1024),
             max_concurrent=whole_number(environ, "HEADSTREAM_API_MAX_CONCURRENT", 8),
-            max_rows=_integer(environ, "HEADSTREAM_API_MAX_ROWS", 20_000),
-            max_bytes=_integer(environ, "HEADSTREAM_API_MAX_BYTES", 16 * 1024 * 1024),
-            max_export_triples=_integer(environ, "HEADSTREAM_API_MAX_EXPORT_TRIPLES", 1_000_000),
-            timeout_seconds=_seconds(environ, "HEADSTREAM_API_TIMEOUT_SECONDS", 60.0),
-            max_query_bytes=_integer(environ, "HEADSTREAM_API_MAX_QUERY_BYTES", 64 * 1024),
-            max_concurrent=_integer(environ, "HEADSTREAM_API_MAX_CONCURRENT", 8),
         )
 
     @property
