@@ -22,6 +22,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "headstream needs Python 3.11, 3.12 or 3.13; install one, or say PYTHON=/path/to/python" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@# Apart: it wants an older rich than we do, for a command of its own that no test calls.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps roc-validator
 	@touch $@
 
 demo: setup ## Run the seismic use case and answer Q1 to Q6 (SERVICES=embedded|full, SEGY=FILE)

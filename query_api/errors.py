@@ -8,6 +8,7 @@ QueryApiError
 |   |-- UnknownRun             404
 |   |-- NotAcceptable          406
 |   |-- BodyTooLarge           413
+|   |-- ExportTooLarge         422
 |   |-- UnsupportedBody        415
 |   |-- WrongHost              421
 |   |-- ParameterError         422
@@ -17,6 +18,7 @@ QueryApiError
 |   `-- QueryRefused           400  raw SPARQL that is no plain read
 |-- Unauthorized               401
 |-- TooBusy                    503
+|-- FormatNotInstalled         501  the format needs a package that is not installed here
 `-- StoreError                 502  the store failed, not the asker
     |-- IncompleteAnswer       502  the answer was cut off: nothing of it is passed on
     |-- StoreRefused           502  the store would not run a query that the guard let pass
@@ -97,6 +99,13 @@ class BodyTooLarge(RequestRefused):
     title = "The request is too long"
 
 
+class ExportTooLarge(RequestRefused):
+    """The run has more triples than an export may have here; a part is never passed off as the whole."""
+
+    status = 422
+    title = "The run is too large"
+
+
 class UnsupportedBody(RequestRefused):
     """The content type is not one in which a query can come."""
 
@@ -149,6 +158,13 @@ class TooBusy(QueryApiError):
     status = 503
     title = "Too many questions at once"
     retry_after = 1
+
+
+class FormatNotInstalled(QueryApiError):
+    """An export needs a package of the extra `export`."""
+
+    status = 501
+    title = "The format is not installed"
 
 
 class StoreError(QueryApiError):

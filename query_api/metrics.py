@@ -23,7 +23,7 @@ class Metrics:
         )
         self.seconds = Histogram(
             "headstream_api_question_seconds",
-            "Time to answer, by question id, or sparql, runs, run",
+            "Time to answer, by question id, or sparql, runs, run, export",
             ["question"],
             buckets=_BUCKETS,
             registry=self.registry,

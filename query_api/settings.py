@@ -24,6 +24,7 @@ class Settings:
     base_iri: str = DEFAULT_BASE
     max_rows: int = 20_000
     max_bytes: int = 16 * 1024 * 1024
+    max_export_triples: int = 1_000_000
     timeout_seconds: float = 60.0
     max_query_bytes: int = 64 * 1024
     max_concurrent: int = 8
@@ -43,6 +44,7 @@ class Settings:
             base_iri=environ.get("HEADSTREAM_BASE_IRI") or DEFAULT_BASE,
             max_rows=whole_number(environ, "HEADSTREAM_API_MAX_ROWS", 20_000),
             max_bytes=whole_number(environ, "HEADSTREAM_API_MAX_BYTES", 16 * 1024 * 1024),
+            max_export_triples=whole_number(environ, "HEADSTREAM_API_MAX_EXPORT_TRIPLES", 1_000_000),
             timeout_seconds=seconds(environ, "HEADSTREAM_API_TIMEOUT_SECONDS", 60.0),
             max_query_bytes=whole_number(environ, "HEADSTREAM_API_MAX_QUERY_BYTES", 64 * 1024),
             max_concurrent=whole_number(environ, "HEADSTREAM_API_MAX_CONCURRENT", 8),

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
-from urllib.parse import unquote
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 
 from headstream.query_api import runs
 from headstream.query_api.context import Context
 from headstream.query_api.errors import UnknownRun
+from headstream.query_api.export.naming import Name
 from headstream.query_api.problems import STORE, described
+from headstream.query_api.routes import exports
+from headstream.query_api.routes.exports import PATH, parts_of
 
-PATH = "/api/v1/runs"
 Status = Annotated[
     str | None,
     Query(pattern="^(GENERATED|RUNNING|FINISHED|ERRORED)$", description="only runs of this status"),
@@ -42,6 +43,8 @@ def router(context: Context) -> APIRouter:
         kept = [run for run in found if status in (None, run["status"])]
         return {"runs": kept, "truncated": truncated}
 
+    exports.add(routes, context, lambda workflow, execution: _one(context, workflow, execution))
+
     @routes.get(
         f"{PATH}/{{workflow}}/{{execution}}",
         summary="One run: its status, its facts, its steps by transformation",
@@ -50,14 +53,15 @@ def router(context: Context) -> APIRouter:
     def one_run(workflow: str, execution: str) -> dict[str, Any]:
         return _one(context, workflow, execution)
 
-    @routes.get(f"{PATH}/{{rest:path}}", include_in_schema=False)
-    def one_run_with_slashes(rest: str, request: Request) -> dict[str, Any]:
+    @routes.get(f"{PATH}/{{rest:path}}", include_in_schema=False, response_model=None)
+    def with_slashes(rest: str, request: Request) -> dict[str, Any] | Response:
         # A name with %2F in it reaches us with a plain slash; the raw path still has both apart.
-        raw = request.scope.get("raw_path", b"").decode("ascii", "replace").partition("?")[0]
-        parts = raw.removeprefix(f"{PATH}/").split("/")
-        if len(parts) != 2:
-            raise UnknownRun(f"{rest[:200]!r} does not name a run", remedy=f"ask {PATH}/WORKFLOW/EXECUTION")
-        return _one(context, unquote(parts[0]), unquote(parts[1]))
+        match parts_of(request):
+            case (workflow, execution):
+                return _one(context, workflow, execution)
+            case (workflow, execution, exports.LAST):
+                return exports.answer(context, Name(workflow, execution), request)
+        raise UnknownRun(f"{rest[:200]!r} does not name a run", remedy=f"ask {PATH}/WORKFLOW/EXECUTION")
 
     return routes
 

@@ -6,7 +6,8 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import IO, Protocol
+from urllib.parse import quote
 
 import httpx
 
@@ -18,6 +19,10 @@ from headstream.query_api.ask import ask, ask_raw
 from headstream.query_api.catalogue import Answers, catalogue
 from headstream.query_api.endpoint import SparqlEndpoint
 from headstream.query_api.errors import QueryApiError
+from headstream.query_api.export import formats, subgraph
+from headstream.query_api.export.formats import Exported, ExportFormat
+from headstream.query_api.export.naming import Name, named, spelled_out
+from headstream.query_api.export.subgraph import Demand
 from headstream.query_api.guard import Form
 from headstream.query_api.settings import Settings
 from headstream.query_api.store import Graph, Limits, OxigraphStore, QueryStore, Truth
@@ -37,6 +42,8 @@ _SECONDS = 300.0
 _MORE = "the answer was cut: there is more than HEADSTREAM_API_MAX_ROWS or ..._BYTES let through"
 
 Warn = Callable[[str], None]
+# How much of something long is done, and how much there is, in nodes or, from the API, in bytes.
+Advance = Callable[[int, int | None], None]
 
 
 class Asker(Protocol):
@@ -48,6 +55,12 @@ class Asker(Protocol):
 
     def sparql(self, text: str, form: str | None) -> str:
         """Answer raw SPARQL that only reads."""
+        ...
+
+    def export(
+        self, run: str, chosen: ExportFormat, *, lineage: bool, out: IO[bytes], advance: Advance
+    ) -> tuple[Name, Exported]:
+        """Write one run, and say which it was; after an error, what has been written is no export."""
         ...
 
 
@@ -66,7 +79,7 @@ def asker(places: Places, store: str | None = None, warn: Warn = lambda line: No
     if url is not None:
         headers = {"Authorization": f"Bearer {settings.token}"} if settings.token else {}
         with httpx.Client(base_url=url, headers=headers, timeout=_SECONDS, trust_env=False) as client:
-            yield _Api(client, warn)
+            yield _Api(client, settings.base_iri, warn)
         return
     _demand_embedded(places)
     up = "nothing is up" if live.up_for(places) is None else "the embedded service has died"
@@ -151,6 +164,15 @@ class _Direct:
             return results.as_sparql_json(answer) + "\n"
         return _rows(results.rows_of(answer), _format(form, ROW_FORMATS), self._base)
 
+    def export(
+        self, run: str, chosen: ExportFormat, *, lineage: bool, out: IO[bytes], advance: Advance
+    ) -> tuple[Name, Exported]:
+        seconds = self._limits.seconds
+        with _refusals():
+            found = subgraph.find(self._store, run, base_iri=self._base, seconds=seconds)
+            demand = Demand(run=found, base_iri=self._base, lineage=lineage, seconds=seconds)
+            return found, formats.export(self._store, demand, chosen, out, advance)
+
     def _warn_if_cut(self, truncated: bool) -> None:
         if truncated:
             self._warn(_MORE)
@@ -159,8 +181,9 @@ class _Direct:
 class _Api:
     """Answers from the query API over HTTP."""
 
-    def __init__(self, client: httpx.Client, warn: Warn) -> None:
+    def __init__(self, client: httpx.Client, base: str, warn: Warn) -> None:
         self._client = client
+        self._base = base
         self._warn = warn
 
     def question(self, question_id: str, values: Mapping[str, Sequence[str]], form: str | None) -> str:
@@ -183,19 +206,50 @@ class _Api:
         told = self._told(lambda: self._client.post("/api/v1/sparql", content=text.encode(), headers=headers))
         return _truth(told, form) if truth else told
 
+    def export(
+        self, run: str, chosen: ExportFormat, *, lineage: bool, out: IO[bytes], advance: Advance
+    ) -> tuple[Name, Exported]:
+        found = self._named(run)
+        path = f"/api/v1/runs/{quote(found.workflow, safe='')}/{quote(found.execution, safe='')}/export"
+        params = {"format": chosen.name, "lineage": str(lineage).lower()}
+        with self._reached(), self._client.stream("GET", path, params=params) as answer:
+            if not answer.is_success:
+                answer.read()
+                raise ApiRefused(_sentence(answer))
+            total = int(answer.headers.get("Content-Length", 0)) or None
+            for chunk in answer.iter_bytes():
+                out.write(chunk)
+                advance(answer.num_bytes_downloaded, total)
+            counted = (int(answer.headers.get(f"X-Headstream-{what}", 0)) for what in ("Nodes", "Triples"))
+            nodes, triples = counted
+        return found, Exported(nodes=nodes, triples=triples)
+
+    def _named(self, run: str) -> Name:
+        whole = spelled_out(run, base_iri=self._base)
+        if whole is not None:
+            return whole
+        told = json.loads(self._told(lambda: self._client.get("/api/v1/runs")))
+        with _refusals():
+            return named(run, [Name(each["workflow"], each["execution"]) for each in told["runs"]])
+
     def _told(self, send: Callable[[], httpx.Response]) -> str:
-        try:
+        with self._reached():
             answer = send()
-        except httpx.HTTPError as error:
-            raise ApiRefused(
-                f"the query API at {self._client.base_url} does not answer "
-                f"({error or type(error).__name__}); `headstream status` shows what is up"
-            ) from error
         if answer.is_success:
             if answer.headers.get("X-Headstream-Truncated") == "true":
                 self._warn(_MORE)
             return answer.text if answer.text.endswith("\n") else answer.text + "\n"
         raise ApiRefused(_sentence(answer))
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.HTTPError as error:
+            raise ApiRefused(
+                f"the query API at {self._client.base_url} does not answer "
+                f"({error or type(error).__name__}); `headstream status` shows what is up"
+            ) from error
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -17,8 +18,11 @@ import pytest
 from fastapi import FastAPI
 
 from headstream.query_api.app import create_app
+from headstream.query_api.export import formats
+from headstream.query_api.export.subgraph import Demand, find
 from headstream.query_api.settings import Settings
 from headstream.query_api.store import OxigraphStore, QueryStore
+from headstream.schemas.identifiers import DEFAULT_BASE
 
 DATA = Path(__file__).parents[1] / "data" / "worked_example"
 
@@ -121,3 +125,20 @@ def serving() -> Callable[..., Any]:
             server.server_close()
 
     return serve
+
+
+@pytest.fixture
+def exported() -> Callable[..., bytes]:
+    """A run of a store in a format, as bytes."""
+
+    def make(store: QueryStore, run: str, form: str, *, lineage: bool = False, **limits: Any) -> bytes:
+        chosen = formats.of_name(form)
+        assert chosen is not None
+        found = find(store, run, base_iri=DEFAULT_BASE, seconds=60.0)
+        out = io.BytesIO()
+        formats.export(
+            store, Demand(run=found, base_iri=DEFAULT_BASE, lineage=lineage, **limits), chosen, out
+        )
+        return out.getvalue()
+
+    return make

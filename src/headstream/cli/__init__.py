@@ -10,6 +10,7 @@ import typer
 from headstream import __version__
 from headstream.cli import (
     configuration,
+    exporting,
     importing,
     ingesting,
     letters,
@@ -42,6 +43,7 @@ for family in (
     showcase,
     lifecycle,
     questions,
+    exporting,
     publishing,
     ingesting,  # It makes the group `ingest` that the others join.
     importing,

@@ -1,0 +1,101 @@
+"""A node of the graph with what it is the subject of, its literals written in one way for one value."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Final, TypeAlias
+
+from pyoxigraph import BlankNode, Literal, NamedNode, Triple
+
+from headstream.schemas.vocabulary import PREFIXES, expand
+
+Term: TypeAlias = NamedNode | Literal | BlankNode | Triple
+
+TYPE: Final = expand("rdf:type")
+XSD: Final = PREFIXES["xsd"]
+STRING: Final = XSD + "string"
+INTEGER: Final = XSD + "integer"
+DOUBLE: Final = XSD + "double"
+BOOLEAN: Final = XSD + "boolean"
+DATE_TIME: Final = XSD + "dateTime"
+_ZEROS: Final = re.compile(r"(?:\.0+|(\.[0-9]*[1-9])0+)(?=[Z+-]|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A subject and its edges, sorted: equal nodes of two stores are equal."""
+
+    iri: str
+    edges: tuple[tuple[str, Term], ...]
+
+    @property
+    def types(self) -> frozenset[str]:
+        """The IRIs of its classes."""
+        return frozenset(
+            term.value for name, term in self.edges if name == TYPE and isinstance(term, NamedNode)
+        )
+
+    def terms(self, name: str) -> tuple[Term, ...]:
+        """The objects of one predicate, by its prefixed name."""
+        predicate = expand(name)
+        return tuple(term for each, term in self.edges if each == predicate)
+
+    def iris(self, name: str) -> tuple[str, ...]:
+        """The IRIs to which one predicate leads."""
+        return tuple(term.value for term in self.terms(name) if isinstance(term, NamedNode))
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """The literals of one predicate, as text."""
+        return tuple(term.value for term in self.terms(name) if isinstance(term, Literal))
+
+    def text(self, name: str) -> str | None:
+        """The first literal of one predicate, if there is one."""
+        return next(iter(self.texts(name)), None)
+
+    def is_a(self, name: str) -> bool:
+        """Tell whether it has a class, by its prefixed name."""
+        return expand(name) in self.types
+
+
+def node(iri: str, edges: Iterable[tuple[str, Term]]) -> Node:
+    """Make a node: edges once each, in order, values in canonical form."""
+    kept = {(predicate, canonical(term)) for predicate, term in edges}
+    return Node(iri, tuple(sorted(kept, key=lambda edge: (edge[0], str(edge[1])))))
+
+
+def canonical(term: Term) -> Term:
+    """One text for one value: Oxigraph stores numbers by value, Blazegraph gives back what was written."""
+    if not isinstance(term, Literal) or term.language:
+        return term
+    text = _canonical(term.value, term.datatype.value)
+    return term if text == term.value else Literal(text, datatype=term.datatype)
+
+
+def _canonical(text: str, datatype: str) -> str:
+    try:
+        if datatype == INTEGER:
+            return str(int(text))
+        if datatype in (DOUBLE, XSD + "float"):
+            return double(float(text))
+        if datatype == XSD + "decimal":
+            return f"{Decimal(text).normalize():f}"
+    except (ValueError, InvalidOperation):
+        return text  # An ill-typed literal is kept as it is.
+    if datatype == BOOLEAN:
+        return {"1": "true", "0": "false"}.get(text, text)
+    if datatype == DATE_TIME:
+        return _ZEROS.sub(lambda match: match.group(1) or "", text).replace("+00:00", "Z")
+    return text
+
+
+def double(number: float) -> str:
+    """The lexical form of xsd:double: the shortest that gives the number back."""
+    if math.isnan(number):
+        return "NaN"
+    if math.isinf(number):
+        return "INF" if number > 0 else "-INF"
+    return repr(number)
