@@ -1,4 +1,4 @@
-"""Events and values are compared, hashed and copied by what they say, although no guard stands at run time."""
+"""Events and values are compared, hashed and copied by what they say; no guard stands at run time."""
 
 from __future__ import annotations
 
