@@ -301,7 +301,9 @@ def _table(table: dict[str, dict[str, Rate]], published: float) -> str:
     for title, row in table.items():
         live = row[SATURATED]
         for name, rate in row.items():
-            ratios = (rate.events / TARGET, rate.events / published, rate.events / live.events)
+            # All of a short topic is stored in one batch, which gives no rate.
+            saturated = rate.events / live.events if live.events else float("nan")
+            ratios = (rate.events / TARGET, rate.events / published, saturated)
             shown = " | ".join(f"{ratio:.2f}" for ratio in (*ratios, live.cpu / rate.cpu))
             lines.append(f"| {title} | {name} | {rate.events:,.0f} | {rate.cpu:.1f} | {shown} |")
     return "\n".join(lines)
