@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import time
 from collections.abc import Callable
 from functools import partial
 from io import BytesIO
+from multiprocessing.synchronize import Barrier
 
 from fastavro import schemaless_reader
 
@@ -242,6 +244,37 @@ def measure(rounds: int) -> dict[str, dict[str, float]]:
             for stage, run in each.items():
                 best[kind][stage] = min(cost(run), best[kind].get(stage, 1e9))
     return best
+
+
+def scaling(rounds: int) -> float:
+    """How much two processes that share nothing get done of what one does alone, for the same CPU time.
+
+    Less than 2 is what two cores of one machine cost each other: caches, memory, perhaps one core in truth.
+    """
+    alone = min(_beside(1) for _ in range(rounds))
+    return 2 * alone / min(_beside(2) for _ in range(rounds))
+
+
+def _beside(processes: int) -> float:
+    """CPU seconds that the quickest of so many processes needs for the same work, all at once."""
+    context = multiprocessing.get_context("spawn")
+    start, results = context.Barrier(processes), context.SimpleQueue()
+    workers = [context.Process(target=_work, args=(start, results)) for _ in range(processes)]
+    for worker in workers:
+        worker.start()
+    found = [results.get() for _ in workers]
+    for worker in workers:
+        worker.join()
+    return min(found)
+
+
+def _work(start: Barrier, results: multiprocessing.SimpleQueue[float]) -> None:
+    run = stages("steps", definition())["decode, track, encode"]
+    start.wait(60)
+    began = time.process_time()
+    for number in range(60 * REPEAT):
+        run(number % REPEAT)
+    results.put(time.process_time() - began)
 
 
 def main() -> None:

@@ -81,7 +81,7 @@ class _Reader:
         )
 
     def _event(self) -> Event:
-        match self._long():
+        match self._branch():
             case 2:
                 return self._step_started()
             case 3:
@@ -207,13 +207,14 @@ class _Reader:
 
     def _attribute_value(self) -> AttributeValue:
         name, value = self._text(), self._value()
-        if self._data.startswith(b"\0\0", self._at):  # Neither metadata nor a note, as nearly always.
-            self._at += 2
+        data, at = self._data, self._at
+        if data[at] == data[at + 1] == 0:  # Neither metadata nor a note, as nearly always.
+            self._at = at + 2
             return AttributeValue(name, value)
         return AttributeValue(name, value, self._maybe_text(), self._maybe_text())
 
     def _value(self) -> Value:
-        match self._long():
+        match self._branch():
             case 2:
                 return self._double()
             case 1:
@@ -272,6 +273,13 @@ class _Reader:
 
     # Primitives.
 
+    def _branch(self) -> int:
+        """Which of a few a union says."""
+        at = self._at
+        self._at = at + 1
+        byte = self._data[at]
+        return byte >> 1 if not byte & 1 else -1
+
     def _index(self) -> int:
         """Which of two a union or an enumeration says."""
         byte = self._data[self._at]
@@ -288,6 +296,9 @@ class _Reader:
     def _long(self) -> int:
         data, at = self._data, self._at
         byte = data[at]
+        if byte < 0x80:  # As nearly all are that are no times.
+            self._at = at + 1
+            return (byte >> 1) ^ -(byte & 1)
         number = byte & 0x7F
         shift = 7
         while byte > 0x7F:

@@ -7,15 +7,16 @@ microseconds since the epoch, UTC. `None` means "absent".
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from headstream.schemas.immutable import immutable
 from headstream.schemas.values import AttributeValue, Reference, Value
 
 IN = "in"
 OUT = "out"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class StepRef:
     """One step of a run: the transformation it carries out and the task id the client chose."""
 
@@ -23,7 +24,7 @@ class StepRef:
     task: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Holding:
     """A value that a step holds, by identity only.
 
@@ -35,7 +36,7 @@ class Holding:
     reference: Reference | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Enclosing:
     """A step around the one that speaks, and what it had used by then."""
 
@@ -43,7 +44,7 @@ class Enclosing:
     used: tuple[Holding, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Scope:
     """What was known around a step when its event was made, besides the event's own values."""
 
@@ -55,7 +56,7 @@ class Scope:
 NO_SCOPE = Scope()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Context:
     """Execution data of a run or a step (paper section V-B). `metadata` is canonical JSON."""
 
@@ -69,7 +70,7 @@ class Context:
     metadata: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class ParentRun:
     """The run, and the step of it if that is known, inside which another run was started."""
 
@@ -78,7 +79,7 @@ class ParentRun:
     step: StepRef | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class RunStarted:
     """A workflow execution exists, and has started if `started` is given."""
 
@@ -89,7 +90,7 @@ class RunStarted:
     parent: ParentRun | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class RunEnded:
     """A workflow execution has ended; `values` are outputs of the run as a whole."""
 
@@ -102,7 +103,7 @@ class RunEnded:
     context: Context | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class StepStarted:
     """A step was registered or has started; `values` are those it uses."""
 
@@ -118,7 +119,7 @@ class StepStarted:
     context: Context | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class StepEnded:
     """A step has ended; `values` are those it generated. Repeats the start, so one event has the duration."""
 
@@ -138,7 +139,7 @@ class StepEnded:
     context: Context | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class ValuesAdded:
     """An open step used or generated further values (`direction` is "in" or "out").
 
@@ -152,7 +153,7 @@ class ValuesAdded:
     scope: Scope = NO_SCOPE
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Column:
     """One generated attribute of every row of a block."""
 
@@ -160,7 +161,7 @@ class Column:
     values: tuple[Value, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class IterationBlock:
     """Finished turns of one loop, column by column: the cheap way to say many step events.
 
@@ -185,7 +186,7 @@ class IterationBlock:
 Event = RunStarted | RunEnded | StepStarted | StepEnded | ValuesAdded | IterationBlock
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Bag:
     """Up to `bag_size` events of one run in one Kafka message.
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
@@ -21,6 +24,9 @@ SECONDS: Final = (
 )  # fmt: skip
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _MICROSECONDS: Final = 1e6
+# Asked more at once than a scraper and the probes ever do, a worker answers 503 and goes on with its work.
+_AT_ONCE: Final = 32
+_FULL: Final = b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 
 
 class Freshness(Collector):
@@ -76,6 +82,64 @@ class Freshness(Collector):
         yield family
 
 
+class Text:
+    """A text that is costly to make: made once for all who wait for it, and never older than the question."""
+
+    def __init__(self, make: Callable[[], bytes], clock: Callable[[], float] = time.monotonic) -> None:
+        self._make = make
+        self._clock = clock
+        self._one = threading.Lock()
+        self._begun = float("-inf")
+        self._text = b""
+
+    def made_now(self) -> bytes:
+        """The text as it is now, or was at some moment since this call began; safe from any thread."""
+        asked = self._clock()
+        with self._one:
+            if self._begun <= asked:
+                begun = self._clock()
+                self._text = self._make()
+                self._begun = begun
+            return self._text
+
+
+class _Bounded(ThreadingHTTPServer):
+    """A thread for each connection, up to a number; the next is told that it is one too many."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._slots = threading.BoundedSemaphore(_AT_ONCE)
+        super().__init__(address, handler)
+
+    def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client: object) -> None:
+        if self._slots.acquire(blocking=False):
+            try:
+                super().process_request(request, client)
+            except BaseException:  # No thread could be started.
+                self._slots.release()
+                raise
+            return
+        assert isinstance(request, socket.socket)
+        with suppress(OSError):
+            request.settimeout(0.0)  # It fits the buffer of a fresh connection, or is not worth waiting for.
+            request.sendall(_FULL)
+        self.shutdown_request(request)
+
+    def process_request_thread(
+        self, request: socket.socket | tuple[bytes, socket.socket], client: object
+    ) -> None:
+        try:
+            super().process_request_thread(request, client)
+        finally:
+            self._slots.release()
+
+    def handle_error(self, request: object, client: object) -> None:
+        """Whoever hangs up in the middle of an answer is no news."""
+        log.debug("a request for metrics failed", exc_info=True)
+
+
 def serve(
     registry: CollectorRegistry, host: str, port: int, unready: Callable[[], str | None]
 ) -> ThreadingHTTPServer | None:
@@ -83,7 +147,10 @@ def serve(
 
     `unready` gives the reason why the worker is not ready, or None. The process lives as long as
     /healthz answers, ready or not: a worker that waits for its store must not be restarted for it.
+    A flood of requests takes a bounded number of threads, and makes the text of the metrics once
+    for all who wait for it.
     """
+    text = Text(lambda: generate_latest(registry))
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 10.0  # Whoever connects and says nothing holds a thread so long.
@@ -91,7 +158,7 @@ def serve(
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             if path == "/metrics":
-                self._answer(200, generate_latest(registry))
+                self._answer(200, text.made_now())
             elif path == "/readyz":
                 reason = unready()
                 self._answer(*((200, b"ready\n") if reason is None else (503, f"{reason}\n".encode())))
@@ -111,10 +178,9 @@ def serve(
             return None
 
     try:
-        server = ThreadingHTTPServer((host, port), Handler)
+        server = _Bounded((host, port), Handler)
     except OSError as error:
         log.warning("metrics are not offered", extra={"host": host, "port": port, "error": str(error)})
         return None
-    server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
     return server

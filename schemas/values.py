@@ -9,28 +9,29 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final, Literal
+
+from headstream.schemas.immutable import immutable
 
 DATA: Final = "data"
 KNOWLEDGE_GRAPH: Final = "kg"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Json:
     """A list, dictionary or null as one value: canonical JSON text (sorted keys, no spaces)."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class Instant:
     """A moment: microseconds since 1970-01-01T00:00:00Z."""
 
     microseconds: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable(kw_only=True)
 class Reference:
     """Text that identifies data held in a store (path, row key, document id, IRI of a resource).
 
@@ -47,14 +48,14 @@ class Reference:
     modified: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class ListValue:
     """A list whose elements are values of their own."""
 
     items: tuple[Value, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class DictValue:
     """A dictionary whose elements are values of their own."""
 
@@ -64,7 +65,7 @@ class DictValue:
 Value = bool | int | float | str | Json | Instant | Reference | ListValue | DictValue
 
 
-@dataclass(frozen=True, slots=True)
+@immutable()
 class AttributeValue:
     """One value in the slot of an attribute.
 

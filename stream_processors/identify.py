@@ -95,6 +95,8 @@ def literal(value: Value) -> tuple[str, str]:
     exact = type(value)
     if exact is float:
         return DOUBLE, double(value)  # type: ignore[arg-type]
+    if exact is int:
+        return INTEGER, str(value)
     if exact is str:
         return STRING, value  # type: ignore[return-value]
     match value:
@@ -176,16 +178,24 @@ def _unversioned(reference: Reference, slot: Slot | None) -> str:
 
 
 class Values:
-    """Names the values of one event at one place, collecting facts and nodes."""
+    """Names the values of one event at one place, adding to its facts and collecting nodes."""
 
-    def __init__(self, place: Occurrence, direction: str) -> None:
+    __slots__ = ("_direction", "_found", "_place", "derive", "facts")
+
+    def __init__(self, place: Occurrence, direction: str, facts: list[Fact]) -> None:
         self._place = place
         self._direction = direction
-        self.facts: list[Fact] = []
-        self.nodes: list[Node] = []
+        self._found: list[tuple[str, Slot | None, bool]] = []
+        self.facts = facts
+        # Whether an edge can be derived from one of the values, whatever else the step holds.
+        self.derive = False
 
-    def add(self, given: AttributeValue) -> None:
-        """Identify one value; InvalidIdentifier if it refers to a resource that is no IRI."""
+    def nodes(self) -> list[Node]:
+        """The nodes of all values, made only when somebody asks: few steps derive anything."""
+        return list(map(Node._make, self._found))
+
+    def add(self, given: AttributeValue) -> Slot:
+        """Identify one value and tell its slot; InvalidIdentifier if it refers to what is no IRI."""
         place, direction = self._place, self._direction
         slot = place.plan.slot(direction, given.name)
         value = given.value if slot.reference_kind is None else as_declared(given.value, slot)
@@ -193,19 +203,25 @@ class Values:
             for iri in self._reference(value, slot):
                 self.facts.append((iri, "provml:wasDerivedFromAttribute", ID, slot.iri))
                 self._describe(iri, slot, given)
-            return
+            return slot
         iri = place.values + slot.tail
-        self.nodes.append(Node(iri, slot, False))
+        self._found.append((iri, slot, False))
+        if slot.derives:
+            self.derive = True
+        kind, text = literal(value)
         self.facts += (
             (iri, TYPE, TERM, VALUE),
             (iri, "provml:wasDerivedFromAttribute", ID, slot.iri),
+            self._link(iri),
+            (iri, "prov:value", kind, text),
         )
         if slot.value_class is not None or given.metadata is not None:
             self._describe(iri, slot, given)
-        self._link(iri)
-        self._content(iri, value, (given.name,))
+        if kind == JSON:
+            self._members(iri, value, (given.name,))
         if slot.is_range:
             self.facts.extend(_range(iri, value))
+        return slot
 
     def _describe(self, iri: str, slot: Slot, given: AttributeValue) -> None:
         if slot.value_class is not None:
@@ -213,17 +229,12 @@ class Values:
         if given.metadata is not None:
             self.facts.append((iri, "provml:customMetadata", JSON, given.metadata))
 
-    def _link(self, iri: str) -> None:
+    def _link(self, iri: str) -> Fact:
         if self._direction == IN:
-            self.facts.append((self._place.iri, "prov:used", ID, iri))
-        else:
-            self.facts.append((iri, "prov:wasGeneratedBy", ID, self._place.iri))
+            return (self._place.iri, "prov:used", ID, iri)
+        return (iri, "prov:wasGeneratedBy", ID, self._place.iri)
 
-    def _content(self, iri: str, value: Value, path: tuple[ids.Segment, ...]) -> None:
-        kind, text = literal(value)
-        self.facts.append((iri, "prov:value", kind, text))
-        if kind != JSON:
-            return
+    def _members(self, iri: str, value: Value, path: tuple[ids.Segment, ...]) -> None:
         if isinstance(value, ListValue):
             self.facts.append((iri, TYPE, TERM, "provml:ComplexAttributeValue"))
             for position, item in enumerate(value.items):
@@ -248,12 +259,17 @@ class Values:
         self.facts.append((iri, TYPE, TERM, VALUE))
         self.facts.append((whole, "prov:hadMember", ID, iri))
         self.facts.append((iri, *place))
-        self._content(iri, item, path)
+        kind, text = literal(item)
+        self.facts.append((iri, "prov:value", kind, text))
+        if kind == JSON:
+            self._members(iri, item, path)
 
     def _reference(self, reference: Reference, slot: Slot | None) -> list[str]:
         """Facts of a reference; a versioned output also generates the unversioned node (spec 5.3)."""
         iri = reference_iri(reference, slot)
         found = [iri]
+        if self._direction != IN or (slot is not None and slot.derives):
+            self.derive = True
         if reference.version is not None and self._direction != IN:
             general = _unversioned(reference, slot)
             self.facts.append((iri, "prov:specializationOf", ID, general))
@@ -270,8 +286,8 @@ class Values:
                 self.facts.append((node, "provml:refersToResource", IRI, ids.external(reference.text)))
             if store is not None:
                 self.facts.append((node, "provml:wasInStore", ID, ids.store(store)))
-            self.nodes.append(Node(node, slot, True))
-            self._link(node)
+            self._found.append((node, slot, True))
+            self.facts.append(self._link(node))
         if reference.checksum is not None:
             self.facts.append((iri, "provml:checksum", STRING, reference.checksum))
         if reference.size_bytes is not None:

@@ -47,7 +47,7 @@ from headstream.stream_processors.identify import (
     instant,
     occurrence,
 )
-from headstream.stream_processors.join import CYCLE_ITERATION, Plan, StepPlan, join
+from headstream.stream_processors.join import CYCLE_ITERATION, Plan, Slot, StepPlan, join
 from headstream.stream_processors.prospective import document_facts
 
 
@@ -163,7 +163,7 @@ class _Tracking:
             if block.index_attribute is not None:
                 names.append((IN, block.index_attribute))
             for direction, name in names:
-                self._plan_slot(plan, direction, name)
+                self._plan_slot(plan, plan.slot(direction, name))
             parent = block.parent
             parent_iri = None if parent is None else self._place(parent).iri
             yield from plain_rows(block, plan, self._bag.execution, self._run, parent_iri)
@@ -197,7 +197,7 @@ class _Tracking:
             return facts
         facts.extend(_ending(run, event.started, event.ended, event.outcome, event.error, event.output))
         place = self._place(None)
-        nodes = self._values(place, OUT, event.values, facts)
+        nodes = self._values(place, OUT, event.values, facts).nodes()
         facts.extend(derive(Holdings(used=(), generated=nodes, enclosing=(), ended=True)))
         return facts
 
@@ -247,15 +247,12 @@ class _Tracking:
         ended: bool,
     ) -> None:
         """Add the facts of the values, and every edge that they and the scope justify."""
-        nodes = self._values(place, direction, values, facts)
-        if self._justifies_nothing(scope, place.plan) and not any(
-            (node.is_reference and direction == OUT) or (node.slot is not None and node.slot.derives)
-            for node in nodes
-        ):
+        named = self._values(place, direction, values, facts)
+        if not named.derive and self._justifies_nothing(scope, place.plan):
             return
         used = [node for holding in scope.used for node in held(holding, place, IN)]
         generated = [node for holding in scope.generated for node in held(holding, place, OUT)]
-        (used if direction == IN else generated).extend(nodes)
+        (used if direction == IN else generated).extend(named.nodes())
         enclosing = [node for outer in scope.enclosing for node in self._enclosing(outer)]
         facts.extend(derive(Holdings(used=used, generated=generated, enclosing=enclosing, ended=ended)))
 
@@ -288,15 +285,13 @@ class _Tracking:
 
     def _values(
         self, place: Occurrence, direction: str, values: tuple[AttributeValue, ...], facts: list[Fact]
-    ) -> list[Node]:
-        if not values:
-            return []
-        named = Values(place, direction)
+    ) -> Values:
+        named = Values(place, direction, facts)
         for value in values:
-            named.add(value)
-            self._plan_slot(place.plan, direction, value.name)
-        facts.extend(named.facts)
-        return named.nodes
+            slot = named.add(value)
+            if not slot.declared:
+                self._plan_slot(place.plan, slot)
+        return named
 
     def _person(self, subject: str, person: str | None, facts: list[Fact]) -> None:
         if person is None:
@@ -323,14 +318,13 @@ class _Tracking:
         if cycle:
             self.shared.append((plan.iri, TYPE, TERM, "provml:Cycle"))
 
-    def _plan_slot(self, plan: StepPlan, direction: str, name: str) -> None:
-        slot = plan.slot(direction, name)
+    def _plan_slot(self, plan: StepPlan, slot: Slot) -> None:
         if slot.declared or (slot.iri, False) in self._planned:
             return
         self._planned.add((slot.iri, False))
-        predicate = "provml:hasInputAttribute" if direction == IN else "provml:hasOutputAttribute"
+        predicate = "provml:hasInputAttribute" if slot.direction == IN else "provml:hasOutputAttribute"
         self.shared.append((slot.iri, TYPE, TERM, "provml:Attribute"))
-        self.shared.append((slot.iri, "provml:name", STRING, name))
+        self.shared.append((slot.iri, "provml:name", STRING, slot.name))
         if plan.name is not None:
             self.shared.append((plan.iri, predicate, ID, slot.iri))
 
@@ -343,14 +337,17 @@ def _parent_iri(parent: ParentRun) -> str:
 
 def _ending(
     subject: str, started: int | None, ended: int, outcome: str, error: str | None, output: str | None
-) -> Iterator[Fact]:
+) -> list[Fact]:
     if outcome not in vocabulary.OUTCOMES:
         raise MalformedMessage(f"outcome {outcome!r} is none of {', '.join(sorted(vocabulary.OUTCOMES))}")
-    yield subject, "prov:endedAtTime", DATE_TIME, instant(ended)
-    yield subject, "provml:outcome", STRING, outcome
+    facts: list[Fact] = [
+        (subject, "prov:endedAtTime", DATE_TIME, instant(ended)),
+        (subject, "provml:outcome", STRING, outcome),
+    ]
     if started is not None:
-        yield subject, "provml:durationSeconds", DOUBLE, duration(started, ended)
+        facts.append((subject, "provml:durationSeconds", DOUBLE, duration(started, ended)))
     if error is not None:
-        yield subject, "provml:errorMessage", STRING, error
+        facts.append((subject, "provml:errorMessage", STRING, error))
     if output is not None:
-        yield subject, "provml:standardOutput", STRING, output
+        facts.append((subject, "provml:standardOutput", STRING, output))
+    return facts

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +28,9 @@ from headstream.stream_processors.settings import Settings
 
 EVENTS: Final = 2 * TURNS
 PARTITIONS: Final = 2
+# Bags before the clock runs: what a worker does once in its life is done for the first of them, and two
+# workers do it twice.
+WARM: Final = 40
 SECONDS: Final = 90.0
 _PAUSE: Final = 0.02
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -80,12 +83,14 @@ def measure(contender: Contender, kind: str, number: int, bootstrap: str, place:
     with _workers(contender, settings, place) as processes:
         admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
         _await(lambda: _shared(admin, settings, contender.workers), processes, "got no partitions")
-        _bags(kind, number, plan.content_hash)  # Made before the clock runs.
+        bags = _bags(kind, WARM + number, plan.content_hash)  # Made before the clock runs.
         with _Watch(settings, processes) as watch:
+            _fill(producer, names.events, bags[:WARM])
+            watch.until(WARM + contender.more)
             # From before the first bag: a worker has done a whole batch when the first of it is out.
             first = watch.until(0)
-            _fill(producer, names.events, kind, number, plan.content_hash)
-            last = watch.until(number + contender.more)
+            _fill(producer, names.events, bags[WARM:])
+            last = watch.until(WARM + number + contender.more)
     return Rate(events=number * EVENTS, seconds=last.at - first.at, cpu=last.cpu - first.cpu)
 
 
@@ -95,9 +100,9 @@ def _bags(kind: str, number: int, version: str) -> tuple[bytes, ...]:
     return tuple(encode_bag(KINDS[kind](version, 100 * each)) for each in range(number))
 
 
-def _fill(producer: Producer, topic: str, kind: str, number: int, version: str) -> None:
+def _fill(producer: Producer, topic: str, bags: Sequence[bytes]) -> None:
     """As many bags on each partition."""
-    for each, data in enumerate(_bags(kind, number, version)):
+    for each, data in enumerate(bags):
         partition = each % PARTITIONS
         producer.produce(topic, key=f"load/{partition}".encode(), value=data, partition=partition)
         producer.poll(0)

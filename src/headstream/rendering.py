@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from headstream.schemas.clients import registry_options
@@ -47,17 +48,14 @@ class Rendering:
     def render(self, taken: Sequence[Taken], described: Sequence[Identified] = ()) -> Rendered:
         """A pure function of its arguments and the definitions."""
         found, counts = track_again(taken, self._known, self._selection)
-        facts = [fact for each in (*described, *found) for fact in each.facts]
+        # The start and the end of a step repeat each other, and every bag repeats its plan: the renderer
+        # and the store are spared up to half of the statements.
+        facts = list(dict.fromkeys(chain.from_iterable(each.facts for each in (*described, *found))))
         try:
             ntriples = self._renderer.render(facts)
         except IllegalFact:
             return Rendered(ntriples=b"", triples=len(facts), counts=counts, doubtful=True)
-        # The start and the end of a step repeat each other, and every bag repeats its plan: a store
-        # is spared up to half of the statements. A line break is never within one.
-        lines = dict.fromkeys(ntriples.splitlines(keepends=True))
-        if len(lines) < len(facts):
-            ntriples = b"".join(lines)
-        return Rendered(ntriples=ntriples, triples=len(lines), counts=counts)
+        return Rendered(ntriples=ntriples, triples=len(facts), counts=counts)
 
 
 def default_workers() -> int:

@@ -254,7 +254,11 @@ def by_fastavro(data: bytes) -> Bag:
     return Bag(**record, events=tuple(said))
 
 
-@given(st.lists(st.tuples(*[text | st.text("xé", min_size=200, max_size=600)] * 4), max_size=8), longs)
+# Lengths of one byte, of two (from 64), and beyond the table of them; within ASCII and not.
+words = text | st.text("xé", min_size=50, max_size=600) | st.integers(50, 600).map("x".__mul__)
+
+
+@given(st.lists(st.tuples(*[words] * 4), max_size=8), longs)
 def test_facts_are_written_as_fastavro_writes_them(facts: list[Any], when: int) -> None:
     identified = replace(FACTS, facts=tuple(facts), counts=(len(facts),), event_times=(when,))
     names = ("subjects", "predicates", "kinds", "objects")

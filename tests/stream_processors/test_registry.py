@@ -126,6 +126,52 @@ def test_every_client_of_ours_speaks_the_wire_format_and_the_graph_is_the_same(
     store.close()
 
 
+def test_what_is_in_the_wire_format_is_replayed_and_an_archive_of_it_needs_no_registry(
+    new_stream, schema_registry, tmp_path: Path
+) -> None:
+    environ = {"HEADSTREAM_REGISTRY_URL": schema_registry.url}
+    stream = new_stream(**environ)
+    names = stream.settings.topics
+    environ |= {"HEADSTREAM_BOOTSTRAP": stream.settings.bootstrap, "HEADSTREAM_TOPIC_PREFIX": names.prefix}
+    transport = KafkaTransport.from_settings(CaptureSettings.from_env(environ))
+    transport.publish(document(DEFINITION))
+    sent = [bag(f"r{number}") for number in range(30)]
+    for each in sent:
+        transport.send(each)
+    assert transport.flush(20) == 0
+    # A release that is not out yet has written one of them: its schema is in the registry alone.
+    later = future_schema("scent")
+    number = schema_registry.register(f"{names.events}-value", later)
+    sent.append(bag("later"))
+    stream.send(names.events, b"fit/later", framed(sent[-1], number, later))
+    stream.bag(bag("r0"))  # And one again in our own framing.
+    stream.flush()
+    wanted = {fact for each in sent for fact in track(each, DEFINITION, NOWHERE).identified.facts}
+    wanted |= set(describe(document(DEFINITION), NOWHERE).facts)
+    expected = graph_hash([render(sorted(wanted), BASE)])
+
+    def ran(*arguments: str, known: dict[str, str] = environ) -> dict[str, Any]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTREAM_")}
+        done = subprocess.run(
+            [sys.executable, "-m", "headstream", *arguments, "--json", "--data", str(tmp_path / "data")],
+            env={**kept, "HEADSTREAM_CONFIG": "off", **known}, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    for workers in ("1", "2"):
+        into = f"oxigraph:{tmp_path / workers}"
+        replayed = ran("replay", "--from", "topics", "--into", into, "--workers", workers)
+        assert (replayed["bags"], replayed["refused"]) == (32, {}) and replayed["hash"] == expected
+    kept = str(tmp_path / "kept")
+    assert ran("archive", kept)["messages"] == 32
+    for workers in ("1", "2"):
+        into = f"oxigraph:{tmp_path / ('archive' + workers)}"
+        replayed = ran("replay", "--from", kept, "--into", into, "--workers", workers, known={})
+        assert (replayed["bags"], replayed["refused"]) == (32, {}) and replayed["hash"] == expected
+
+
 def test_an_id_that_the_registry_does_not_have_is_sent_again_once_it_has(new_stream, schema_registry) -> None:
     stream = new_stream(HEADSTREAM_REGISTRY_URL=schema_registry.url, HEADSTREAM_DEFINITION_WAIT="0.2")
     known = schema_registry.register(f"{stream.settings.topics.events}-value", registry.current("bag").text)

@@ -34,7 +34,7 @@ class Process:
         self.name = name
         self._ready = folder / f"{name}.ready"
         self._log = folder / f"{name}.log"
-        self._command = [sys.executable, "-m", "headstream", *command]
+        self._command = command
         self._env = {**os.environ, **env, "HEADSTREAM_READY_FILE": str(self._ready)}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -52,6 +52,11 @@ class Process:
     def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self.kill(signal.SIGTERM)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def _is_ready(self) -> bool:
         assert self._process is not None and self._process.poll() is None, self._log.read_text()[-3000:]
@@ -75,8 +80,10 @@ class Pipeline:
         self._folder = folder
         self.processes: list[Process] = []
 
-    def start(self, name: str, *command: str) -> Process:
-        process = Process(self._folder, name, list(command or (name,)), self.env)
+    def start(self, name: str, *command: str, program: list[str] | None = None) -> Process:
+        """Start `headstream NAME` (or COMMAND, or another program); return when it is ready."""
+        program = program or [sys.executable, "-m", "headstream", *(command or (name,))]
+        process = Process(self._folder, name, program, self.env)
         self.processes.append(process)
         process.start()
         return process

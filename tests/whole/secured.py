@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
     AdminClient,
+    ResourcePatternType,
+    ResourceType,
     ScramCredentialInfo,
     ScramMechanism,
     UserScramCredentialUpsertion,
@@ -83,6 +91,10 @@ class SecuredKafka(KafkaService):
             f"listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={scram} required;",
             "ssl.keystore.type=PEM",
             f"ssl.keystore.location={self.keystore}",
+            # Everybody may do everything, until a rule says otherwise; the test itself whatever it says.
+            "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users=User:ANONYMOUS",
+            "allow.everyone.if.no.acl.found=true",
         ]
         configuration.write_text("\n".join(lines) + "\n", encoding="latin-1")
         return replace(child, ready=self.ready)
@@ -93,6 +105,37 @@ class SecuredKafka(KafkaService):
         change = UserScramCredentialUpsertion(USER, how, PASSWORD.encode())
         for future in admin.alter_user_scram_credentials([change]).values():
             future.result(20)
+
+    @contextmanager
+    def may_not_write(self, topic: str) -> Iterator[None]:
+        """The user of the secured listener may do everything with a topic but write."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        rules = [
+            AclBinding(
+                ResourceType.TOPIC,
+                topic,
+                ResourcePatternType.LITERAL,
+                f"User:{USER}",
+                "*",
+                operation,
+                permission,
+            )
+            for operation, permission in (
+                (AclOperation.ALL, AclPermissionType.ALLOW),
+                (AclOperation.WRITE, AclPermissionType.DENY),
+            )
+        ]
+        for made in admin.create_acls(rules).values():
+            made.result(20)
+        try:
+            yield
+        finally:
+            every = AclBindingFilter(
+                ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, None, None,
+                AclOperation.ANY, AclPermissionType.ANY,
+            )  # fmt: skip
+            for gone in admin.delete_acls([every]).values():
+                gone.result(20)
 
     def environ(self, mechanism: str = "SCRAM-SHA-512") -> dict[str, str]:
         """What a client is told to get in."""

@@ -14,8 +14,12 @@ from typing import Any
 
 import httpx
 import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
 from tests.whole.secured import PASSWORD, SecuredKafka, authority
 
+from headstream.schemas.codec import encode_bag
+from headstream.schemas.events import Bag, RunStarted
+from headstream.schemas.topics import Topics
 from headstream.services.ports import free_ports
 from headstream.sinks.stores import open_store
 
@@ -163,3 +167,59 @@ def test_a_wrong_password_or_authority_is_said_soon_by_every_client_and_no_secre
     logs = ours.log("sink") + ours.log("relay")
     assert words in ours.log("sink").lower() and len(logs.splitlines()) < 20
     assert WRONG not in logs and PASSWORD not in logs
+
+
+def test_a_dead_letter_topic_that_may_not_be_written_stops_the_reading_until_it_may(
+    broker: SecuredKafka, client: Callable[..., Client]
+) -> None:
+    names = Topics("refused")
+    ours = client({**broker.environ(), "HEADSTREAM_TOPIC_PREFIX": names.prefix, "HEADSTREAM_PARTITIONS": "1"})
+    made = ours.run("-m", "headstream", "topics", "create")
+    assert made.returncode == 0, made.stderr
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    plain = {"bootstrap.servers": broker.bootstrap}
+    producer = Producer(plain)
+
+    def send(value: bytes) -> None:
+        producer.produce(names.events, value, b"w/r", partition=0)
+        assert producer.flush(30) == 0
+
+    def unready() -> str:
+        try:
+            answer = httpx.get(f"{url}/readyz", trust_env=False)
+        except httpx.ConnectError:  # It has not begun to listen.
+            return "not there"
+        return answer.text if answer.status_code == 503 else ""
+
+    group = Consumer({**plain, "group.id": f"{names.prefix}.tracker"})
+    reader = Consumer({**plain, "group.id": "unused", "auto.offset.reset": "earliest"})
+    reader.assign([TopicPartition(names.dead_letters, 0, 0)])
+    try:
+        with broker.may_not_write(names.dead_letters):
+            ours.start("tracker", HEADSTREAM_TRACKER_METRICS_PORT=str(port))
+            await_(lambda: not unready(), 60, lambda: ours.log("tracker"))
+            for execution in ("before", "after"):
+                if execution == "after":
+                    send(b"poison-canary")
+                send(encode_bag(Bag(workflow="w", execution=execution, events=(RunStarted(started=1),))))
+            await_(lambda: names.dead_letters in unready(), 60, lambda: ours.log("tracker"))
+            # Whoever takes over begins with the poison again, at the latest.
+            (committed,) = group.committed([TopicPartition(names.events, 0)], timeout=20)
+            assert committed.offset <= 1
+            assert "TopicAuthorizationFailed" in ours.log("tracker")
+            assert httpx.get(f"{url}/livez", trust_env=False).status_code == 200
+        letter = reader.poll(90)
+        assert letter is not None and letter.error() is None, ours.log("tracker")
+        assert letter.value() == b"poison-canary"
+        await_(lambda: not unready(), 60, lambda: ours.log("tracker"))
+
+        def done() -> int:
+            return group.committed([TopicPartition(names.events, 0)], timeout=20)[0].offset
+
+        await_(lambda: done() == 3, 60, lambda: ours.log("tracker"))
+        assert reader.poll(1) is None, "and nothing else was refused"
+        assert "canary" not in ours.log("tracker")
+    finally:
+        group.close()
+        reader.close()
