@@ -22,7 +22,7 @@ from headstream.sinks.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE: Final = 100  # Messages of one poll: bags of 50 events are 100,000 triples.
+AT_ONCE: Final = 100  # Messages of one poll, if so many are there: bags of 50 events are 100,000 triples.
 
 # Called with the partitions that are taken away; True: another worker may have them already.
 Revoked = Callable[[frozenset[Partition], bool], None]
@@ -124,7 +124,7 @@ class KafkaSource:
             log.warning("the broker is not reached", extra={"error": self._told})
         if first is None:
             return ()
-        rest = self._consumer.consume(_AT_ONCE - 1, 0)
+        rest = self._consumer.consume(AT_ONCE - 1, 0)
         found = [message for raw in (first, *rest) if (message := _message(raw)) is not None]
         for message in found:
             if message.at is not None:
@@ -281,7 +281,7 @@ class MemorySource:
         if self.paused or not self.messages:
             time.sleep(min(seconds, 0.01))
             return ()
-        taken, self.messages = self.messages[:_AT_ONCE], self.messages[_AT_ONCE:]
+        taken, self.messages = self.messages[:AT_ONCE], self.messages[AT_ONCE:]
         return taken
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:

@@ -15,7 +15,7 @@ from functools import partial
 from headstream.schemas.errors import RegistryUnavailable
 from headstream.schemas.facts import DeadLetter
 from headstream.sinks.batch import Batch, Limits, Partition
-from headstream.sinks.consumer import Source
+from headstream.sinks.consumer import AT_ONCE, Source
 from headstream.sinks.core import UNDECODABLE, UNKNOWN_SCHEMA, Delivered, Message, collect, deliver, record
 from headstream.sinks.dead_letters import DeadLetters
 from headstream.sinks.errors import Stopped, Unavailable
@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 
 _PATIENT_SECONDS = 1.0  # How long a full batch waits for the one before it until partitions are paused.
 _POLL_SECONDS = 0.25  # The longest wait for a message, so that the end is heard of soon.
+# The same while a batch is written: what came meanwhile follows at once, a twentieth of the write later.
+_WRITING_SECONDS = 0.01
+_WRITING_SHARE = 0.05
 _REVOKE_SECONDS = 3.0
 _CLOSE_SECONDS = 1.0
 _LAG_SECONDS = 2.0
@@ -42,6 +45,7 @@ class _Writing:
 
     batch: Batch
     offsets: dict[Partition, int]
+    began: float
     result: Future[Delivered] = field(default_factory=Future)
 
 
@@ -76,6 +80,8 @@ class Sink:
         self._read: deque[Message] = deque()
         self._batch = Batch()
         self._lag_shown = 0.0
+        self._caught_up = True  # The last poll brought all that was there.
+        self._last_write = 0.0  # How many seconds it took.
         self._writing: _Writing | None = None
         patience = Patience(wait=stop.wait, failed=self._failed, schedule=schedule or Schedule())
         self._store = PatientStore(store, patience)
@@ -101,8 +107,9 @@ class Sink:
         self._read.extend(messages)
         self._collect()  # 2
         self._commit()  # 4
-        idle = not (messages or self._read)
-        if self._writing is None and self._batch.ready(self._clock(), self._limits, idle=idle):
+        if self._writing is None and self._batch.ready(
+            self._clock(), self._limits, caught_up=self._all_read, last=self._last_write
+        ):
             self._write()  # 3
         self.metrics.messages.inc(len(messages))
         self._show_lag()
@@ -134,10 +141,21 @@ class Sink:
         self.metrics.paused.set(0)
         if self._read:
             return ()
-        busy = writing is not None or bool(self._batch)
-        return self._source.poll(
-            min(max(self._limits.linger / 2, 0.005), _POLL_SECONDS) if busy else _POLL_SECONDS
-        )
+        messages = self._source.poll(self._patience())
+        self._caught_up = len(messages) < AT_ONCE
+        return messages
+
+    @property
+    def _all_read(self) -> bool:
+        return self._caught_up and not self._read
+
+    def _patience(self) -> float:
+        """How long to wait for a message: until the batch is due, or the end of a write is to be seen."""
+        if self._writing is not None:
+            taken = self._clock() - self._writing.began
+            return min(max(taken * _WRITING_SHARE, _WRITING_SECONDS), _POLL_SECONDS)
+        due = self._batch.due(self._limits, caught_up=self._all_read, last=self._last_write)
+        return _POLL_SECONDS if due is None else min(max(due - self._clock(), 0.0), _POLL_SECONDS)
 
     def _collect(self) -> None:
         """Move what was read into the batch until that is full; the rest waits for the next one."""
@@ -168,7 +186,7 @@ class Sink:
     def _write(self) -> None:
         """Start to write what was collected; it is tried for as long as it takes."""
         batch, self._batch = self._batch, Batch()
-        writing = self._writing = _Writing(batch, dict(batch.offsets))
+        writing = self._writing = _Writing(batch, dict(batch.offsets), self._clock())
         # A daemon: a store that hangs must not keep the process from ending.
         threading.Thread(target=self._deliver, args=(writing,), name="sink-write", daemon=True).start()
 
@@ -185,6 +203,7 @@ class Sink:
             return
         self._writing = None
         delivered = writing.result.result()
+        self._last_write = delivered.seconds
         self._source.commit(writing.offsets)
         record(self.metrics, writing.batch, delivered)
         if self._observer is not None:

@@ -55,7 +55,7 @@ class Settings:
             session_seconds=read.number("HEADSTREAM_SINK_SESSION_SECONDS", 10.0, least=6.0),
             poll_seconds=read.number("HEADSTREAM_SINK_POLL_SECONDS", 300.0, least=10.0),
             limits=Limits(
-                triples=int(read.number("HEADSTREAM_SINK_BATCH_TRIPLES", 20_000, least=1)),
+                triples=int(read.number("HEADSTREAM_SINK_BATCH_TRIPLES", 40_000, least=1)),
                 size=int(read.number("HEADSTREAM_SINK_BATCH_BYTES", 16 * 1024 * 1024, least=1)),
                 age=read.number("HEADSTREAM_SINK_BATCH_SECONDS", 0.5),
                 linger=read.number("HEADSTREAM_SINK_LINGER_SECONDS", 0.1),

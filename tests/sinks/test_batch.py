@@ -58,17 +58,45 @@ def letter(offset: int, partition: int = 0) -> DeadLetter:
     )
 
 
-def test_a_batch_is_ready_when_full_when_old_and_sooner_when_nothing_more_waits() -> None:
+def test_a_batch_that_lags_is_ready_when_full_or_old() -> None:
     small = batch(entry(1))
-    assert not small.ready(0.05, LIMITS, idle=True)
-    assert small.ready(0.1, LIMITS, idle=True)
-    assert not small.ready(0.4, LIMITS)
-    assert small.ready(0.5, LIMITS)
+    assert not small.ready(0.4, LIMITS, last=0.01)
+    assert small.ready(0.5, LIMITS, last=0.01)
     assert batch(*map(entry, range(5))).ready(0.0, LIMITS)
 
 
+def test_a_batch_of_a_slow_stream_waits_as_long_as_the_last_write_took_and_never_longer_than_told() -> None:
+    small = batch(entry(1))
+    assert small.ready(0.0, LIMITS, caught_up=True, last=0.0)
+    assert not small.ready(0.02, LIMITS, caught_up=True, last=0.03)
+    assert small.ready(0.03, LIMITS, caught_up=True, last=0.03)
+    assert not small.ready(0.09, LIMITS, caught_up=True, last=60.0)
+    assert small.ready(LIMITS.linger, LIMITS, caught_up=True, last=60.0)
+
+
+@given(
+    writes=st.lists(st.floats(0.001, 0.09), min_size=2, max_size=20),
+    gaps=st.lists(st.floats(0.0, 0.2), min_size=1, max_size=40),
+)
+def test_a_stream_that_is_kept_up_with_keeps_the_store_busy_half_of_the_time_at_most(
+    writes: list[float], gaps: list[float]
+) -> None:
+    """Whatever comes when, and however long each write takes, as long as no batch is full or old."""
+    now, last, busy, started = 0.0, 0.0, 0.0, None
+    for number, gap in enumerate(gaps):
+        now += gap
+        due = Batch().add(origin(number), now, entry=entry(number, (1,))).due(LIMITS, caught_up=True, last=last)
+        assert due is not None and due >= now + last
+        started = due if started is None else started
+        last = writes[number % len(writes)]
+        busy, now = busy + last, due + last
+    assert started is not None
+    assert busy - last <= (now - started - last) / 2 + 1e-9
+
+
 def test_nothing_is_never_ready() -> None:
-    assert not Batch().ready(1e9, LIMITS, idle=True)
+    assert not Batch().ready(1e9, LIMITS, caught_up=True)
+    assert Batch().due(LIMITS, caught_up=True, last=0.0) is None
 
 
 def test_the_offsets_to_commit_are_those_after_the_last_message_of_each_partition() -> None:
