@@ -36,6 +36,8 @@ SETTINGS: Final = (
     Setting(name="HEADSTREAM_BOOTSTRAP", default="(see below)", readers="capture, cli, sink, tracker"),
     Setting(name="HEADSTREAM_TOPIC_PREFIX", default="headstream", readers="capture, sink, tracker"),
     Setting(name="HEADSTREAM_STORE_URL", default="(none)", readers="api, cli, sink"),
+    Setting(name="HEADSTREAM_STORE_DISK", default="(none)", readers="sink", path=True),
+    Setting(name="HEADSTREAM_STORE_FREE_BYTES", default="268435456", readers="sink"),
     Setting(name="HEADSTREAM_STORE_PATH", default="(none)", readers="api", path=True),
     Setting(name="HEADSTREAM_BASE_IRI", default="https://provml.example.org/id/", readers="api, cli, sink"),
     Setting(name="HEADSTREAM_READY_FILE", default="(none)", readers="cli, sink, tracker", path=True),
@@ -114,7 +116,7 @@ SETTINGS: Final = (
     Setting(name="HEADSTREAM_SINK_INSTANCE", default="(none)", readers="sink"),
     Setting(name="HEADSTREAM_SINK_SESSION_SECONDS", default="10", readers="sink"),
     Setting(name="HEADSTREAM_SINK_POLL_SECONDS", default="300", readers="sink"),
-    Setting(name="HEADSTREAM_SINK_BATCH_TRIPLES", default="20000", readers="sink"),
+    Setting(name="HEADSTREAM_SINK_BATCH_TRIPLES", default="40000", readers="sink"),
     Setting(name="HEADSTREAM_SINK_BATCH_BYTES", default="16777216", readers="sink"),
     Setting(name="HEADSTREAM_SINK_BATCH_SECONDS", default="0.5", readers="sink"),
     Setting(name="HEADSTREAM_SINK_LINGER_SECONDS", default="0.1", readers="sink"),
@@ -145,7 +147,12 @@ SETTINGS: Final = (
     Setting(name="HEADSTREAM_KAFKA_CONTROLLER_PORT", default="19093", readers="services"),
     Setting(name="HEADSTREAM_KAFKA_HEAP", default="512m", readers="services"),
     Setting(name="HEADSTREAM_BLAZEGRAPH_PORT", default="9999", readers="cli, services"),
-    Setting(name="HEADSTREAM_BLAZEGRAPH_HEAP", default="2g", readers="services"),
+    Setting(
+        name="HEADSTREAM_BLAZEGRAPH_HEAP",
+        default="(a quarter of the memory, 512m to 4096m)",
+        readers="services",
+    ),
+    Setting(name="HEADSTREAM_NAMESPACE", default="headstream", readers="cli"),
     Setting(name="HEADSTREAM_START_SECONDS", default="60", readers="services"),
 )
 

@@ -24,7 +24,8 @@ from headstream.sinks.freshness import FreshnessLog
 from headstream.sinks.metrics import Metrics
 from headstream.sinks.run import Sink
 from headstream.sinks.settings import Settings
-from headstream.sinks.stores import open_store
+from headstream.sinks.stores import OxigraphStore, Room, Store, open_store
+from headstream.sinks.stores.room import StoreOnDisk
 
 log = logging.getLogger("headstream.sinks")
 
@@ -65,7 +66,9 @@ def work(settings: Settings, stop: threading.Event, metrics: Metrics | None = No
         use(settings.registry)
     except RegistryUnusable as error:
         raise ConfigurationError(str(error)) from error
-    store = open_store(settings.store_url)
+    store, room = _store(settings)
+    if room is not None:
+        metrics.watch(room)
     dead_letters = KafkaDeadLetters(settings.client(), settings.topics.dead_letters)
     source = KafkaSource(
         settings.client(),
@@ -91,7 +94,7 @@ def work(settings: Settings, stop: threading.Event, metrics: Metrics | None = No
     source.revoked = sink.revoked
     source.has_joined = partial(_ready, settings.ready_file)
     if settings.metrics_port is not None:
-        unready = partial(_unready, source, sink, stop)
+        unready = partial(_unready, source, sink, stop, room)
         serve(metrics.registry, settings.metrics_host, settings.metrics_port, unready)
     log.info("starting", extra={"topic": settings.topics.identified, "group": settings.group})
     try:
@@ -104,8 +107,21 @@ def work(settings: Settings, stop: threading.Event, metrics: Metrics | None = No
     log.info("ended")
 
 
-def _unready(source: KafkaSource, sink: Sink, stop: threading.Event) -> str | None:
+def _store(settings: Settings) -> tuple[Store, Room | None]:
+    """The store, and the disk that is watched for it: that of a folder, or the one that was named."""
+    store = open_store(settings.store_url, free_bytes=settings.free_bytes)
+    if isinstance(store, OxigraphStore):
+        return store, store.room
+    if settings.store_disk is None:
+        return store, None
+    room = Room(settings.store_disk, settings.free_bytes)
+    return StoreOnDisk(store, room), room
+
+
+def _unready(source: KafkaSource, sink: Sink, stop: threading.Event, room: Room | None) -> str | None:
     """Why messages do not get into the store just now, as far as it is ours to say."""
+    if room is not None and (short := room.short()) is not None:
+        return short
     if sink.blocked:
         return "the dead-letter topic cannot be written, so nothing more is committed until it can"
     if stop.is_set():

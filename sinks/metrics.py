@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from math import nan
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -12,6 +13,16 @@ from headstream.schemas.exposition import Freshness
 STORED: Final = "stored"
 TOTAL: Final = "total"
 _TRIPLES: Final = (100, 1_000, 5_000, 10_000, 20_000, 40_000, 100_000)
+
+
+class Room(Protocol):
+    """The disk of a store."""
+
+    def left(self) -> int:
+        """Bytes that it has free."""
+
+    def taken(self) -> int:
+        """Bytes that the store takes of it."""
 
 
 class Metrics:
@@ -55,12 +66,29 @@ class Metrics:
             "1 while the dead-letter topic cannot be written, so that nothing more is committed.",
             registry=self.registry,
         )
+        self.store_bytes = Gauge(
+            "headstream_sink_store_bytes",
+            "What the files of the store take on the disk, NaN if that is not watched.",
+            registry=self.registry,
+        )
+        self.store_free_bytes = Gauge(
+            "headstream_sink_store_free_bytes",
+            "What the disk of the store has free, NaN if that is not watched.",
+            registry=self.registry,
+        )
+        self.store_bytes.set(nan)
+        self.store_free_bytes.set(nan)
         self.batch_triples = Histogram(
             "headstream_sink_batch_triples", "Triples in a batch.", buckets=_TRIPLES, registry=self.registry
         )
         self.write_seconds = Histogram(
             "headstream_sink_write_seconds", "Seconds a batch took in the store.", registry=self.registry
         )
+
+    def watch(self, room: Room) -> None:
+        """Show how the files of a store grow and what the disk has left, each time somebody looks."""
+        self.store_bytes.set_function(room.taken)
+        self.store_free_bytes.set_function(room.left)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"headstream_sink_{name}", text, labels, registry=self.registry)

@@ -12,6 +12,7 @@ from headstream.schemas.topics import Topics
 from headstream.sinks.batch import Limits
 from headstream.sinks.errors import ConfigurationError
 from headstream.sinks.retry import Schedule
+from headstream.sinks.stores.room import FREE_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,8 @@ class Settings:
     bootstrap: str = "127.0.0.1:19092"
     topics: Topics = field(default_factory=Topics)
     store_url: str
+    store_disk: Path | None = None  # Where a store behind a URL has its files, if on this machine.
+    free_bytes: int = FREE_BYTES
     base_iri: str = DEFAULT_BASE
     group: str = "headstream-sink"
     instance: str | None = None  # Static membership: a restarted worker gets its partitions back at once.
@@ -49,6 +52,8 @@ class Settings:
             bootstrap=environ.get("HEADSTREAM_BOOTSTRAP") or "127.0.0.1:19092",
             topics=Topics(environ.get("HEADSTREAM_TOPIC_PREFIX") or "headstream"),
             store_url=store,
+            store_disk=read.path("HEADSTREAM_STORE_DISK"),
+            free_bytes=int(read.number("HEADSTREAM_STORE_FREE_BYTES", FREE_BYTES)),
             base_iri=environ.get("HEADSTREAM_BASE_IRI") or DEFAULT_BASE,
             group=environ.get("HEADSTREAM_SINK_GROUP") or "headstream-sink",
             instance=environ.get("HEADSTREAM_SINK_INSTANCE") or None,

@@ -156,7 +156,10 @@ class Worker:
         return {float(end): float(count) for end, count in zip(ends, counts, strict=True)}
 
     def until(
-        self, triples: int, progress: Callable[[float], None] = lambda stored: None, every: float = _POLL_SECONDS
+        self,
+        triples: int,
+        progress: Callable[[float], None] = lambda stored: None,
+        every: float = _POLL_SECONDS,
     ) -> None:
         """Return when so many triples are confirmed."""
         last, moved = -1.0, time.monotonic()

@@ -79,7 +79,9 @@ VARIANTS: Final[Mapping[str, Variant]] = {
     "bloomFilter off": Variant({f"{_STORE}.bloomFilter": "false"}),
     "termCache.capacity 500000": Variant({f"{_STORE}.termCache.capacity": "500000"}),
     "writeCacheBufferCount 6": Variant({"com.bigdata.journal.AbstractJournal.writeCacheBufferCount": "6"}),
-    "writeCacheBufferCount 500": Variant({"com.bigdata.journal.AbstractJournal.writeCacheBufferCount": "500"}),
+    "writeCacheBufferCount 500": Variant(
+        {"com.bigdata.journal.AbstractJournal.writeCacheBufferCount": "500"}
+    ),
     "smallSlotType off": Variant({"com.bigdata.rwstore.RWStore.smallSlotType": None}),
     "groupCommit on": Variant({"com.bigdata.journal.Journal.groupCommit": "true"}),
     "extents of 10 MB": Variant(

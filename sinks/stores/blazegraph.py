@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Final
 
 from headstream.sinks.errors import StoreIncomplete, StoreUnknown
 from headstream.sinks.stores.http import Http, first_line
+from headstream.sinks.stores.query import QueryEndpoint
 from headstream.sinks.stores.store import Written
 
 _MODIFIED: Final = re.compile(r'<data modified="(\d+)" milliseconds="\d+"/>\s*\Z')
@@ -25,6 +25,7 @@ class BlazegraphStore:
     def __init__(self, url: str) -> None:
         self.url = url
         self._http = Http(url)
+        self.queries = QueryEndpoint(self._http)
 
     def write(self, ntriples: bytes) -> Written:
         """Add triples in one atomic request; an answer that does not say `modified` confirms nothing.
@@ -49,22 +50,7 @@ class BlazegraphStore:
         return Written(modified=count, seconds=answer.seconds)
 
     def size(self) -> int:
-        text = self._http.get(
-            {"Accept": "application/sparql-results+json"},
-            {"query": "SELECT (COUNT(*) AS ?n) WHERE { ?s ?p ?o }"},
-        )
-        try:
-            return int(json.loads(text)["results"]["bindings"][0]["n"]["value"])
-        except (ValueError, LookupError, TypeError) as error:
-            raise StoreUnknown(f"{self.url} did not answer a count: {first_line(text)}") from error
-
-    def ask(self, query: str) -> bool:
-        """The answer to an ASK query; ValueError for an answer that is none."""
-        text = self._http.get({"Accept": "application/sparql-results+json"}, {"query": query})
-        answer = json.loads(text)
-        if not isinstance(answer, dict) or not isinstance(answer.get("boolean"), bool):
-            raise ValueError(first_line(text))
-        return bool(answer["boolean"])
+        return self.queries.count()
 
     def dump(self) -> Iterator[bytes]:
         """Yield the graph; StoreIncomplete if fewer triples came than there were at the start."""

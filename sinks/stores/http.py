@@ -21,6 +21,7 @@ _KEEP_ALIVE: list[tuple[int, int, int]] = [(socket.SOL_SOCKET, socket.SO_KEEPALI
 ]
 _BUSY = frozenset({401, 403, 404, 407, 408, 425, 429, 503})
 _REFUSED = frozenset({413, 422})
+_FULL = re.compile("No space left on device|Disk quota exceeded|File too large")
 _FAULT = re.compile(r"RDF(?:Parse|Handler)Exception:? ?([^\r\n]{0,300})")
 
 
@@ -118,6 +119,11 @@ class Answer:
 
     def unavailable(self) -> StoreUnavailable:
         """Return the error of an answer that confirms nothing."""
+        if self.status >= 500 and _FULL.search(self.text):
+            return StoreUnknown(
+                f"{self._url} has no room on its disk ({self.status}): make room, and start the store again "
+                "(Blazegraph takes no write before)"
+            )
         kind = StoreBusy if self.status in _BUSY else StoreUnknown
         return kind(f"{self._url} did not confirm a write ({self.status}): {first_line(self.text)}")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyoxigraph as oxigraph
 
 from headstream.sinks.errors import StoreBusy, StoreRefused, StoreUnknown
+from headstream.sinks.stores.room import FREE_BYTES, Room
 from headstream.sinks.stores.store import Written
 
 # Measured: `bulk_load` 395,000 triples/s against 150,000 of `load`, but 5 ms against 1 ms for 60 triples.
@@ -19,9 +20,19 @@ _BLOCK = 1 << 20
 
 
 class OxigraphStore:
-    """A graph in a folder, or in memory without a path. `graph` may be queried meanwhile, by any thread."""
+    """A graph in a folder, or in memory without a path. `graph` may be queried meanwhile, by any thread.
 
-    def __init__(self, path: Path | None = None, *, graph: oxigraph.Store | None = None) -> None:
+    A write that would find less than `free_bytes` on the disk raises StoreBusy and changes nothing.
+    """
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        *,
+        graph: oxigraph.Store | None = None,
+        free_bytes: int = FREE_BYTES,
+    ) -> None:
+        self.room = None if path is None else Room(path, free_bytes)
         try:
             self.graph = graph or oxigraph.Store(None if path is None else str(path))
         except OSError as error:
@@ -30,6 +41,8 @@ class OxigraphStore:
 
     def write(self, ntriples: bytes) -> Written:
         """Add triples to the default graph; refused statements may be stored in part."""
+        if self.room is not None:
+            self.room.demand()
         started = time.perf_counter()
         load = self.graph.bulk_load if len(ntriples) >= _BULK else self.graph.load
         try:
@@ -38,7 +51,9 @@ class OxigraphStore:
         except SyntaxError as error:
             raise StoreRefused(f"Oxigraph refused the statements: {error}") from error
         except (OSError, ValueError) as error:
-            raise StoreUnknown(f"Oxigraph could not write: {error}; is the disk full?") from error
+            raise StoreUnknown(
+                f"Oxigraph could not write: {error}; if the disk was full, make room and start this process again"
+            ) from error
         # Counting would scan the whole graph, so how much was new is not known.
         return Written(modified=None, seconds=time.perf_counter() - started)
 

@@ -6,22 +6,11 @@ from collections.abc import Sequence
 
 import pyoxigraph as oxigraph
 
-from headstream.sinks.errors import StoreUnknown
 from headstream.sinks.stores.blazegraph import BlazegraphStore
 from headstream.sinks.stores.oxigraph import OxigraphStore
+from headstream.sinks.stores.sparql import SparqlStore, SparqlUpdateStore
 from headstream.sinks.stores.store import MemoryStore, Store
-
-
-def witness(ntriples: bytes) -> str | None:
-    """A triple that a store gives back as it was written: one between two IRIs, the last there is."""
-    end = len(ntriples)
-    while end > 0:
-        start = ntriples.rfind(b"\n", 0, end - 1) + 1
-        line = ntriples[start:end]
-        if line.endswith(b"> .\n") and b'"' not in line:
-            return line.decode().removesuffix("\n")
-        end = start
-    return None
+from headstream.sinks.stores.witness import witness as witness
 
 
 def holds(store: Store, triples: Sequence[str]) -> bool:
@@ -31,9 +20,6 @@ def holds(store: Store, triples: Sequence[str]) -> bool:
         return all(quad in store.graph for quad in found)
     if isinstance(store, MemoryStore):
         return all(f"{triple}\n".encode() in store.lines for triple in triples)
-    if isinstance(store, BlazegraphStore):
-        try:
-            return all(store.ask(f"ASK {{ {triple} }}") for triple in triples)
-        except ValueError as error:
-            raise StoreUnknown(f"{store.url} did not answer whether it holds a triple: {error}") from error
+    if isinstance(store, (BlazegraphStore, SparqlStore, SparqlUpdateStore)) and store.queries is not None:
+        return all(map(store.queries.holds, triples))
     return False

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from headstream.errors import CommandError, NotUp
-from headstream.places import NAMESPACE, Places
+from headstream.places import Places
 from headstream.schemas.clients import registry_options
 from headstream.schemas.confluent import use
 from headstream.schemas.errors import RegistryUnusable
@@ -40,7 +40,7 @@ def store(places: Places) -> str:
     """The store of what is up, else the embedded store on disk; raises NotUp if there is neither."""
     found = up_for(places)
     if found is not None and found.mode == "full":
-        return f"{found.urls['blazegraph']}/namespace/{NAMESPACE}/sparql"
+        return f"{found.urls['blazegraph']}/namespace/{places.namespace}/sparql"
     if places.store.is_dir():
         return places.store_location
     raise NotUp(f"nothing is up in {places.data}, and no embedded store is there; `headstream up` starts one")

@@ -11,7 +11,7 @@ import httpx
 
 from headstream.capture.settings import spool_root
 from headstream.errors import CommandError
-from headstream.places import DEFAULT_API_PORT, NAMESPACE, Places
+from headstream.places import DEFAULT_API_PORT, Places
 from headstream.query_api.settings import Settings as ApiSettings
 from headstream.services import ports
 from headstream.services.blazegraph import (
@@ -72,7 +72,7 @@ def store_location(mode: Mode, places: Places, settings: Settings) -> str:
     """The store of a mode, as `sinks.open_store` and `--store` name it."""
     if mode == "embedded":
         return places.store_location
-    return sparql_url(f"http://{HOST}:{settings.blazegraph_port}/blazegraph", NAMESPACE)
+    return sparql_url(f"http://{HOST}:{settings.blazegraph_port}/blazegraph", places.namespace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +87,15 @@ class _Before:
         return self.child
 
 
-def _prepare_store_and_topics(bootstrap: str, blazegraph: str) -> None:
+def _prepare_store_and_topics(bootstrap: str, blazegraph: str, namespace: str) -> None:
     tracker = replace(TrackerSettings.from_env(os.environ), bootstrap=bootstrap)
     topics.create(tracker)
-    if not _has_namespace(blazegraph):
-        create_namespace(blazegraph, NAMESPACE, namespace_properties(NAMESPACE))
+    if not _has_namespace(blazegraph, namespace):
+        create_namespace(blazegraph, namespace, namespace_properties(namespace))
 
 
-def _has_namespace(blazegraph: str) -> bool:
-    url = sparql_url(blazegraph, NAMESPACE)
+def _has_namespace(blazegraph: str, namespace: str) -> bool:
+    url = sparql_url(blazegraph, namespace)
     try:
         return httpx.get(url, params={"query": "ASK {}"}, timeout=10.0, trust_env=False).is_success
     except httpx.HTTPError as error:
@@ -130,13 +130,15 @@ class _Mode:
         )
         env = {
             "HEADSTREAM_BOOTSTRAP": kafka.bootstrap,
-            "HEADSTREAM_STORE_URL": sparql_url(blazegraph.url, NAMESPACE),
+            "HEADSTREAM_STORE_URL": sparql_url(blazegraph.url, self.places.namespace),
         }
+        on_disk = {**env, "HEADSTREAM_STORE_DISK": str(blazegraph.data)}
         return [
             kafka,
             blazegraph,
             _Before(
-                self._worker("sink", env), lambda: _prepare_store_and_topics(kafka.bootstrap, blazegraph.url)
+                self._worker("sink", on_disk),
+                lambda: _prepare_store_and_topics(kafka.bootstrap, blazegraph.url, self.places.namespace),
             ),
             *(self._worker("tracker", env, number) for number in range(self.options.workers)),
             self._worker("relay", env, command=("ship", "--watch")),

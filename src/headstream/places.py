@@ -16,16 +16,24 @@ DEFAULT_API_PORT = 8080
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The paths under one data directory; the spool alone may lie elsewhere."""
+    """The paths under one data directory; the spool alone may lie elsewhere.
+
+    `namespace` is where the graph lies in the Blazegraph of the full mode: one a project or tenant.
+    """
 
     data: Path
     spool_elsewhere: Path | None = None
+    namespace: str = NAMESPACE
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Places:
         """HEADSTREAM_DATA, or the platform's folder for user data; the spool as capture has it."""
         data = Path(environ.get("HEADSTREAM_DATA") or user_data_path("headstream")).absolute()
-        return cls(data, spool_root({**environ, "HEADSTREAM_DATA": str(data)}))
+        return cls(
+            data,
+            spool_root({**environ, "HEADSTREAM_DATA": str(data)}),
+            environ.get("HEADSTREAM_NAMESPACE") or NAMESPACE,
+        )
 
     @property
     def spool(self) -> Path:

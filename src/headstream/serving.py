@@ -74,13 +74,16 @@ def open_pipeline(
 ) -> Pipeline:
     """The pipeline of a data directory over a store that is open."""
     freshness = os.environ.get("HEADSTREAM_FRESHNESS_LOG")
+    metrics = Metrics(registry)
+    if store.room is not None:
+        metrics.watch(store.room)
     return Pipeline(
         store,
         Shelf(places.documents),
         FileDeadLetters(places.dead_letters),
         base=base,
         settlements=Settlements(places.settlements),
-        metrics=Metrics(registry),
+        metrics=metrics,
         tracker_metrics=None if registry is None else TrackerMetrics(registry),
         observer=_freshness_log(Path(freshness)) if freshness else None,
     )

@@ -17,7 +17,25 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-Mode = Literal["pass", "err_before", "err_after", "drop_before", "drop_after", "slow", "truncate", "html200"]
+Mode = Literal[
+    "pass",
+    "err_before",
+    "err_after",
+    "drop_before",
+    "drop_after",
+    "slow",
+    "timeout",
+    "truncate",
+    "html200",
+    "empty200",
+    "empty204",
+]
+# Proxies that say success and have not asked the store.
+_LIES = {
+    "html200": (200, b"<html><body>Please log in</body></html>"),
+    "empty200": (200, b""),
+    "empty204": (204, b""),
+}
 
 
 class HttpProxy:
@@ -61,7 +79,7 @@ class HttpProxy:
         self._thread.join()
 
     def fault(self, mode: Mode, *, times: int | None = None, seconds: float = 0.0) -> None:
-        """Play `mode` for the next `times` writes; `seconds` is how slow "slow" is."""
+        """Play `mode` for the next `times` writes; `seconds` is how slow "slow" and "timeout" are."""
         with self._lock:
             self._mode, self._left, self._seconds = mode, times, seconds
 
@@ -79,8 +97,8 @@ class HttpProxy:
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         if mode == "err_before":
             return _answer(handler, 500, b"proxy: error before forwarding", "text/plain")
-        if mode == "html200":
-            return _answer(handler, 200, b"<html><body>Please log in</body></html>", "text/html")
+        if mode in _LIES:
+            return _answer(handler, *_LIES[mode], "text/html")
         if mode == "drop_before":
             return _drop(handler)
         if mode == "slow":
@@ -91,6 +109,9 @@ class HttpProxy:
             return _answer(handler, 503, b"proxy: the store is down", "text/plain")
         if mode == "err_after":
             return _answer(handler, 500, b"proxy: error after forwarding", "text/plain")
+        if mode == "timeout":
+            time.sleep(self._seconds)
+            return _answer(handler, 504, b"<html><body>Gateway Time-out</body></html>", "text/html")
         if mode == "drop_after":
             return _drop(handler)
         _answer(handler, status, data, content_type, cut=mode == "truncate")

@@ -85,7 +85,9 @@ def test_a_stream_that_is_kept_up_with_keeps_the_store_busy_half_of_the_time_at_
     now, last, busy, started = 0.0, 0.0, 0.0, None
     for number, gap in enumerate(gaps):
         now += gap
-        due = Batch().add(origin(number), now, entry=entry(number, (1,))).due(LIMITS, caught_up=True, last=last)
+        due = (
+            Batch().add(origin(number), now, entry=entry(number, (1,))).due(LIMITS, caught_up=True, last=last)
+        )
         assert due is not None and due >= now + last
         started = due if started is None else started
         last = writes[number % len(writes)]

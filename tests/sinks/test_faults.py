@@ -1,7 +1,6 @@
 """The sink against the real store, with what can go wrong between them (faults.md rows 14 to 19)."""
 
 import importlib.util
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,21 +9,15 @@ from typing import Any
 import pytest
 
 from headstream.schemas.codec import encode_identified
-from headstream.schemas.facts import Identified, Origin
-from headstream.sinks.batch import Limits
-from headstream.sinks.consumer import MemorySource
-from headstream.sinks.core import Message
-from headstream.sinks.dead_letters import MemoryDeadLetters
+from headstream.schemas.facts import Identified
 from headstream.sinks.graph_difference import difference
 from headstream.sinks.graph_hash import graph_hash
-from headstream.sinks.retry import Schedule
-from headstream.sinks.run import Sink
 from headstream.sinks.statements import render
 from headstream.sinks.stores import BlazegraphStore
 
+from .worker import BASE, PLACE, Worker
+
 pytestmark = pytest.mark.services
-BASE = "https://provml.example.org/id/"
-PLACE = ("headstream.identified", 0)
 Steps = Callable[..., Identified]
 Until = Callable[..., float]
 
@@ -43,48 +36,6 @@ def proxy(namespace: Any) -> Iterator[Any]:
     with _proxy_type()(namespace.base) as running:
         running.namespace = namespace
         yield running
-
-
-class Worker:
-    """A sink in a thread over a real store at `url`."""
-
-    def __init__(self, url: str, values: list[bytes], triples: int = 200) -> None:
-        self.source = MemorySource(
-            [
-                Message(origin=Origin(topic=PLACE[0], partition=0, offset=offset), key=b"w/r", value=value)
-                for offset, value in enumerate(values)
-            ]
-        )
-        self.store = BlazegraphStore(url)
-        self.letters = MemoryDeadLetters()
-        self.stop = threading.Event()
-        self.sink = Sink(
-            source=self.source,
-            store=self.store,
-            dead_letters=self.letters,
-            base=BASE,
-            stop=self.stop,
-            limits=Limits(triples=triples),
-            schedule=Schedule(first=0.05, most=0.5),
-        )
-        self.thread = threading.Thread(target=self.sink.run)
-
-    def __enter__(self) -> "Worker":
-        self.thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.stop.set()
-        self.thread.join(15)
-        self.store.close()
-
-    def retries(self) -> float:
-        return sum(
-            sample.value
-            for metric in self.sink.metrics.retries.collect()
-            for sample in metric.samples
-            if sample.name.endswith("_total")
-        )
 
 
 def graph_of(url: str) -> str:
@@ -107,8 +58,11 @@ def through(proxy: Any) -> str:
         ("drop_before", 0),
         ("drop_after", 0),
         ("slow", 1.5),
+        ("timeout", 0.5),
         ("truncate", 0),
         ("html200", 0),
+        ("empty200", 0),
+        ("empty204", 0),
     ],
 )
 def test_after_any_fault_on_the_way_the_graph_is_the_clean_one(
@@ -116,12 +70,15 @@ def test_after_any_fault_on_the_way_the_graph_is_the_clean_one(
 ) -> None:
     messages = [steps(number) for number in range(20)]
     proxy.fault(mode, times=4, seconds=seconds)
-    with Worker(through(proxy), [encode_identified(one) for one in messages]) as worker:
+    with Worker(BlazegraphStore(through(proxy)), [encode_identified(one) for one in messages]) as worker:
         until(lambda: proxy.faulted == 4, 15)
         recovery = until(lambda: worker.source.committed == {PLACE: 20}, 15)
     assert recovery < 10
     assert not worker.letters.letters
     assert worker.retries() == (0 if mode == "slow" else 4)
+    # Batch by batch: what was sent is what the store says that it read, and what was expected.
+    assert (worker.metric("triples_total"), worker.metric("events_total")) == (1000, 100)
+    assert worker.metric("divergence_triples_total") == 0
     assert graph_of(proxy.namespace.url) == graph_hash(render(one.facts, BASE) for one in messages)
 
 

@@ -12,7 +12,7 @@ from urllib.request import pathname2url
 
 import httpx
 
-from headstream.services import ports
+from headstream.services import memory, ports
 from headstream.services.artefacts import fetch
 from headstream.services.errors import NamespaceRefused, StartFailed
 from headstream.services.ports import HOST
@@ -51,13 +51,14 @@ class BlazegraphService(Service):
         configuration = self.data / "RWStore.properties"
         configuration.write_text(as_properties(namespace_properties(NAMESPACE)), encoding="latin-1")
         # `java -jar` looks for the war folder inside java.base on Java 9 and later; this class does not.
+        usable = memory.usable()
         war = f"jar:file:{pathname2url(str(artefacts.blazegraph))}!/war"
         return Child(
             name="blazegraph",
             argv=[
                 str(artefacts.java),
-                f"-Xmx{self.settings.blazegraph_heap}",
-                "-XX:MaxDirectMemorySize=1g",
+                f"-Xmx{self.settings.blazegraph_heap or memory.heap(usable)}",
+                f"-XX:MaxDirectMemorySize={memory.direct(usable)}",
                 "-Djava.awt.headless=true",
                 f"-Djetty.host={HOST}",
                 f"-Djetty.start.timeout={self.settings.start_seconds:.0f}",

@@ -22,7 +22,7 @@ class Settings:
     kafka_controller_port: int = 19093
     blazegraph_port: int = 9999
     kafka_heap: str = "512m"
-    blazegraph_heap: str = "2g"
+    blazegraph_heap: str | None = None  # What fits the memory.
     start_seconds: float = 60.0
     java_home: str | None = None
     path: str = ""
@@ -37,7 +37,7 @@ class Settings:
             kafka_controller_port=_port(environ, "HEADSTREAM_KAFKA_CONTROLLER_PORT", 19093),
             blazegraph_port=_port(environ, "HEADSTREAM_BLAZEGRAPH_PORT", 9999),
             kafka_heap=environ.get("HEADSTREAM_KAFKA_HEAP") or "512m",
-            blazegraph_heap=environ.get("HEADSTREAM_BLAZEGRAPH_HEAP") or "2g",
+            blazegraph_heap=environ.get("HEADSTREAM_BLAZEGRAPH_HEAP") or None,
             start_seconds=_seconds(environ, "HEADSTREAM_START_SECONDS", 60.0),
             java_home=environ.get("JAVA_HOME") or None,
             path=environ.get("PATH", ""),

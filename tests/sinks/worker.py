@@ -1,0 +1,68 @@
+"""A sink in a thread over a real store, fed from memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from headstream.schemas.facts import Origin
+from headstream.sinks.batch import Limits
+from headstream.sinks.consumer import MemorySource
+from headstream.sinks.core import Message
+from headstream.sinks.dead_letters import MemoryDeadLetters
+from headstream.sinks.retry import Schedule
+from headstream.sinks.run import Sink
+from headstream.sinks.stores import Store
+
+BASE = "https://provml.example.org/id/"
+PLACE = ("headstream.identified", 0)
+
+
+class Worker:
+    """Writes `values` into the store in requests of some `triples`; in doubt it tries again soon."""
+
+    def __init__(self, store: Store, values: Sequence[bytes], triples: int = 200) -> None:
+        self.source = MemorySource(
+            [
+                Message(origin=Origin(topic=PLACE[0], partition=0, offset=offset), key=b"w/r", value=value)
+                for offset, value in enumerate(values)
+            ]
+        )
+        self.store = store
+        self.letters = MemoryDeadLetters()
+        self.stop = threading.Event()
+        self.sink = Sink(
+            source=self.source,
+            store=store,
+            dead_letters=self.letters,
+            base=BASE,
+            stop=self.stop,
+            limits=Limits(triples=triples),
+            schedule=Schedule(first=0.05, most=0.5),
+        )
+        self.thread = threading.Thread(target=self.sink.run)
+
+    def __enter__(self) -> Worker:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop.set()
+        self.thread.join(15)
+        self.store.close()
+
+    @property
+    def done(self) -> int:
+        """Messages that are committed."""
+        return self.source.committed.get(PLACE, 0)
+
+    def metric(self, name: str) -> float:
+        return self.sink.metrics.registry.get_sample_value(f"headstream_sink_{name}") or 0.0
+
+    def retries(self) -> float:
+        return sum(
+            sample.value
+            for metric in self.sink.metrics.retries.collect()
+            for sample in metric.samples
+            if sample.name.endswith("_total")
+        )
