@@ -39,6 +39,7 @@ from headstream.services.ports import free_ports
 from headstream.services.processes import Child
 
 _STORE: Final = "com.bigdata.rdf.store.AbstractTripleStore"
+_JOURNAL: Final = "com.bigdata.journal.AbstractJournal"
 _BTREE: Final = "com.bigdata.btree.BTree.branchingFactor"
 _INDEX: Final = f"com.bigdata.namespace.{NAMESPACE}"
 
@@ -78,22 +79,20 @@ VARIANTS: Final[Mapping[str, Variant]] = {
     "inlineDateTimes on": Variant({f"{_STORE}.inlineDateTimes": "true"}),
     "bloomFilter off": Variant({f"{_STORE}.bloomFilter": "false"}),
     "termCache.capacity 500000": Variant({f"{_STORE}.termCache.capacity": "500000"}),
-    "writeCacheBufferCount 6": Variant({"com.bigdata.journal.AbstractJournal.writeCacheBufferCount": "6"}),
-    "writeCacheBufferCount 500": Variant(
-        {"com.bigdata.journal.AbstractJournal.writeCacheBufferCount": "500"}
-    ),
+    "writeCacheBufferCount 6": Variant({f"{_JOURNAL}.writeCacheBufferCount": "6"}),
+    "writeCacheBufferCount 500": Variant({f"{_JOURNAL}.writeCacheBufferCount": "500"}),
     "smallSlotType off": Variant({"com.bigdata.rwstore.RWStore.smallSlotType": None}),
     "groupCommit on": Variant({"com.bigdata.journal.Journal.groupCommit": "true"}),
     "extents of 10 MB": Variant(
         {
-            "com.bigdata.journal.AbstractJournal.initialExtent": None,
-            "com.bigdata.journal.AbstractJournal.maximumExtent": None,
+            f"{_JOURNAL}.initialExtent": None,
+            f"{_JOURNAL}.maximumExtent": None,
         }
     ),
     "historicalIndexCache as it comes": Variant(
         {
-            "com.bigdata.journal.AbstractJournal.historicalIndexCacheCapacity": None,
-            "com.bigdata.journal.AbstractJournal.historicalIndexCacheTimeout": None,
+            f"{_JOURNAL}.historicalIndexCacheCapacity": None,
+            f"{_JOURNAL}.historicalIndexCacheTimeout": None,
         }
     ),
     "parallel collector": Variant({}, ("-XX:+UseParallelGC",)),

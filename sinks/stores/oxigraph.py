@@ -52,7 +52,8 @@ class OxigraphStore:
             raise StoreRefused(f"Oxigraph refused the statements: {error}") from error
         except (OSError, ValueError) as error:
             raise StoreUnknown(
-                f"Oxigraph could not write: {error}; if the disk was full, make room and start this process again"
+                f"Oxigraph could not write: {error}; "
+                "if the disk was full, make room and start this process again"
             ) from error
         # Counting would scan the whole graph, so how much was new is not known.
         return Written(modified=None, seconds=time.perf_counter() - started)

@@ -88,6 +88,10 @@ class Worker:
             self._process.kill()
             self._process.wait(10)
 
+    def logged(self, event: str) -> int:
+        """How often its log tells this."""
+        return self._log.read_text().count(event)
+
     def tail(self) -> str:
         return self._log.read_text()[-4000:]
 

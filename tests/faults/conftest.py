@@ -29,6 +29,8 @@ class Scale:
     partition: float
     patience: float
     recovery: float
+    store_kills: int
+    store_away: float
 
 
 SHORT = Scale(
@@ -41,6 +43,8 @@ SHORT = Scale(
     partition=5,
     patience=4,
     recovery=60,
+    store_kills=2,
+    store_away=4,
 )
 FULL = Scale(
     worker_events=200_000,
@@ -52,6 +56,8 @@ FULL = Scale(
     partition=15,
     patience=10,
     recovery=120,
+    store_kills=20,
+    store_away=60,
 )
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +17,13 @@ from headstream.schemas.facts import Identified, Origin
 from headstream.sinks.graph_difference import difference
 from headstream.sinks.graph_hash import graph_hash
 from headstream.sinks.statements import render
-from headstream.sinks.stores import BlazegraphStore, open_store
+from headstream.sinks.stores import BlazegraphStore, OxigraphStore, Room, Store
+from headstream.sinks.stores.room import StoreOnDisk
 
+from ..sinks.worker import BASE, Worker
 from .cluster import Cluster, prove, wait_for
 from .conftest import Scale
 from .load import make
-from .sinking import BASE, Sinking
 
 EVENTS = 20  # In a message; ten statements each.
 
@@ -27,6 +31,10 @@ EVENTS = 20  # In a message; ten statements each.
 def messages(number: int, run: str = "run-1") -> list[Identified]:
     """Messages of events with ten statements each, of which two have literals that stores rewrite."""
     return [message(each, run) for each in range(number)]
+
+
+def encoded(sent: Sequence[Identified]) -> list[bytes]:
+    return [encode_identified(one) for one in sent]
 
 
 def message(number: int, run: str) -> Identified:
@@ -82,33 +90,29 @@ def test_a_store_killed_again_and_again_amid_writes_has_everything_in_the_end(
 ) -> None:
     """Each kill comes while a request is under way, at a moment of its own."""
     sent = messages(60 * scale.store_kills)
-    with Sinking(BlazegraphStore(place), [encode_identified(one) for one in sent], triples=4_000) as sinking:
+    with Worker(BlazegraphStore(place), encoded(sent), triples=4_000) as worker:
         for kill in range(scale.store_kills):
-            wait_for(lambda: sinking.done >= 40 * kill and sinking.writing, 120, sinking.told)  # noqa: B023
+            wait_for(lambda: worker.done >= 40 * kill and worker.store.writing, 120, worker.told)  # noqa: B023
             time.sleep((seed * 7919 + kill * 104_729) % 100 / 1000)  # Somewhere in the request.
-            before = sinking.retries()
+            before = worker.retries()
             store.kill()
-            wait_for(lambda: sinking.retries() > before, 60, sinking.told)  # noqa: B023
+            wait_for(lambda: worker.retries() > before, 60, worker.told)  # noqa: B023
             store.start()
-        recovery = wait_for(lambda: sinking.done == len(sent), 120, sinking.told)
-        print(f"{scale.store_kills} kills, {sinking.told()}, recovered in {recovery:.1f} s")
-        _prove(sinking, sent, place)
+        recovery = wait_for(lambda: worker.done == len(sent), 120, worker.told)
+        print(f"{scale.store_kills} kills, {worker.told()}, recovered in {recovery:.1f} s")
+        _prove(worker, sent, worker.store)
 
 
-def _prove(sinking: Sinking, sent: list[Identified], place: str) -> None:
+def _prove(worker: Worker, sent: list[Identified], store: Store) -> None:
     """The graph is that of an undisturbed run, and the books of the batches agree with it."""
     clean = [render(one.facts, BASE) for one in sent]
-    opened = open_store(place)
-    try:
-        assert difference(clean, opened.dump()).counts == [0, 0]
-        assert graph_hash(opened.dump()) == graph_hash(clean)
-    finally:
-        opened.close()
-    assert not sinking.letters.letters
-    assert sinking.metric("events_total") == EVENTS * len(sent) == sinking.metric("events_in_total")
+    assert difference(clean, store.dump()).counts == [0, 0]
+    assert graph_hash(store.dump()) == graph_hash(clean)
+    assert not worker.letters.letters
+    assert worker.metric("events_total") == EVENTS * len(sent) == worker.metric("events_in_total")
     # What was expected of each confirmed batch is what the store says that it has taken of it.
-    assert sinking.metric("triples_total") == 10 * EVENTS * len(sent)
-    assert sinking.metric("divergence_triples_total") == 0
+    assert worker.metric("triples_total") == 10 * EVENTS * len(sent)
+    assert worker.metric("divergence_triples_total") == 0
 
 
 def test_a_store_that_is_away_for_a_while_costs_no_event_and_no_rebalance(
@@ -141,4 +145,90 @@ def test_a_store_that_is_away_for_a_while_costs_no_event_and_no_rebalance(
         cluster.close()
 
 
-Until = Callable[..., float]
+@dataclass(frozen=True, slots=True)
+class SmallDisk:
+    """A file system of its own that can be filled to the last and emptied again."""
+
+    path: Path
+
+    def fill(self, left: int) -> None:
+        """Leave so many bytes free."""
+        with (self.path / "filler").open("ab") as filler:
+            found = os.statvfs(self.path)
+            os.posix_fallocate(filler.fileno(), filler.tell(), found.f_bavail * found.f_frsize - left)
+
+    def empty(self) -> None:
+        (self.path / "filler").unlink()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """96 MB in memory; who may mount nothing cannot run the test."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(path)], capture_output=True, text=True
+    )
+    if done.returncode:
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail(f"CI must fill a disk: {done.stderr}")
+        pytest.skip(f"a disk to fill needs the right to mount one: {done.stderr}")
+    yield SmallDisk(path)
+    subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+@pytest.fixture
+def cramped(artefacts: Any, disk: SmallDisk) -> Iterator[Any]:
+    """A Blazegraph whose journal lies on that disk."""
+    from headstream.services.blazegraph import BlazegraphService
+    from headstream.services.ports import free_ports
+
+    service = BlazegraphService(disk.path / "blazegraph", *free_ports(1))
+    service.start()
+    yield service
+    service.stop()
+
+
+def test_a_disk_that_is_full_costs_no_event_once_the_store_is_started_again_with_room(
+    cramped: Any, disk: SmallDisk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Blazegraph takes no write after one that found no room, even when there is some (measured)."""
+    sent = messages(200)
+    disk.fill(left=1_500_000)
+    with Worker(BlazegraphStore(cramped.sparql), encoded(sent), triples=2_000) as worker:
+        wait_for(lambda: worker.retries() >= 2, 120, worker.told)
+        assert 0 < worker.done < len(sent), "it was full amid the work"
+        (*_, said) = (record.error for record in caplog.records if record.message == "tried in vain")
+        assert "make room, and start the store again" in said
+        disk.empty()
+        cramped.stop()
+        cramped.start()
+        wait_for(lambda: worker.done == len(sent), 120, worker.told)
+        _prove(worker, sent, worker.store)
+
+
+@pytest.mark.parametrize("kind", ["blazegraph", "oxigraph"])
+def test_a_store_whose_disk_is_watched_stops_before_it_is_full_and_goes_on_by_itself(
+    kind: str, disk: SmallDisk, request: pytest.FixtureRequest
+) -> None:
+    store: Store
+    sent = messages(200)
+    if kind == "blazegraph":
+        server = request.getfixturevalue("cramped")
+        room = Room(server.data)
+        store = StoreOnDisk(BlazegraphStore(server.sparql), room)
+    else:
+        opened = OxigraphStore(disk.path / "store")
+        assert opened.room is not None
+        store, room = opened, opened.room
+    disk.fill(left=(96 << 20) // 10 + 1_500_000)
+    with Worker(store, encoded(sent), triples=2_000) as worker:
+        wait_for(lambda: worker.retries() >= 2, 120, worker.told)
+        stopped = worker.done
+        assert 0 < stopped < len(sent), "it was short amid the work"
+        assert "make room" in (room.short() or "") and room.left() > 4 << 20
+        assert room.taken() > 0
+        disk.empty()
+        wait_for(lambda: worker.done == len(sent), 120, worker.told)
+        assert room.short() is None
+        _prove(worker, sent, worker.store)

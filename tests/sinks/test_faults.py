@@ -1,7 +1,6 @@
 """The sink against the real store, with what can go wrong between them (faults.md rows 14 to 19)."""
 
 import importlib.util
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import pytest
 
 from headstream.schemas.codec import encode_identified
 from headstream.schemas.facts import Identified
-from headstream.sinks.graph_difference import difference
 from headstream.sinks.graph_hash import graph_hash
 from headstream.sinks.statements import render
 from headstream.sinks.stores import BlazegraphStore
@@ -104,33 +102,3 @@ def test_a_poison_triple_costs_one_event_and_few_requests(namespace: Any, steps:
     assert store.size() == 399 * 10
     assert isolated.requests <= 2 + 2 * 9
     store.close()
-
-
-def test_a_store_that_is_killed_while_it_writes_has_everything_after_its_restart(
-    artefacts: Any, tmp_path: Path, steps: Steps, until: Until
-) -> None:
-    from headstream.services.blazegraph import BlazegraphService
-    from headstream.services.ports import free_ports
-
-    service = BlazegraphService(tmp_path / "blazegraph", *free_ports(1))
-    service.start()
-    try:
-        messages = [steps(number, events=20) for number in range(300)]
-        values = [encode_identified(one) for one in messages]
-        with Worker(service.sparql, values, triples=2000) as worker:
-            for committed in (20, 120):
-                until(lambda: worker.source.committed.get(PLACE, 0) >= committed, 30)  # noqa: B023
-                service.kill()
-                before = worker.retries()
-                until(lambda: worker.retries() > before + 1, 15)  # noqa: B023
-                started = time.monotonic()
-                service.start()
-                assert time.monotonic() - started < 30
-            until(lambda: worker.source.committed == {PLACE: 300}, 30)
-        assert not worker.letters.letters
-        store = BlazegraphStore(service.sparql)
-        clean = [render(one.facts, BASE) for one in messages]
-        assert difference(clean, store.dump()).counts == [0, 0]
-        store.close()
-    finally:
-        service.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from headstream.schemas.facts import Origin
 from headstream.sinks.batch import Limits
@@ -12,10 +12,34 @@ from headstream.sinks.core import Message
 from headstream.sinks.dead_letters import MemoryDeadLetters
 from headstream.sinks.retry import Schedule
 from headstream.sinks.run import Sink
-from headstream.sinks.stores import Store
+from headstream.sinks.stores import Store, Written
 
 BASE = "https://provml.example.org/id/"
 PLACE = ("headstream.identified", 0)
+
+
+class Noted:
+    """A store that tells whether a write is under way."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.writing = False
+
+    def write(self, ntriples: bytes) -> Written:
+        self.writing = True
+        try:
+            return self._store.write(ntriples)
+        finally:
+            self.writing = False
+
+    def size(self) -> int:
+        return self._store.size()
+
+    def dump(self) -> Iterator[bytes]:
+        return self._store.dump()
+
+    def close(self) -> None:
+        self._store.close()
 
 
 class Worker:
@@ -28,12 +52,12 @@ class Worker:
                 for offset, value in enumerate(values)
             ]
         )
-        self.store = store
+        self.store = Noted(store)
         self.letters = MemoryDeadLetters()
         self.stop = threading.Event()
         self.sink = Sink(
             source=self.source,
-            store=store,
+            store=self.store,
             dead_letters=self.letters,
             base=BASE,
             stop=self.stop,
@@ -55,6 +79,10 @@ class Worker:
     def done(self) -> int:
         """Messages that are committed."""
         return self.source.committed.get(PLACE, 0)
+
+    def told(self) -> str:
+        """Where it is."""
+        return f"{self.done} messages committed, {self.retries():.0f} attempts in vain"
 
     def metric(self, name: str) -> float:
         return self.sink.metrics.registry.get_sample_value(f"headstream_sink_{name}") or 0.0
