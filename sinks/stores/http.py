@@ -21,7 +21,8 @@ _KEEP_ALIVE: list[tuple[int, int, int]] = [(socket.SOL_SOCKET, socket.SO_KEEPALI
 ]
 _BUSY = frozenset({401, 403, 404, 407, 408, 425, 429, 503})
 _REFUSED = frozenset({413, 422})
-_FULL = re.compile("No space left on device|Disk quota exceeded|File too large")
+# The second is what Blazegraph says from then on, until it is started again.
+_FULL = re.compile(r"No space left on device|Disk quota exceeded|File too large|\bnerrors=\d")
 _FAULT = re.compile(r"RDF(?:Parse|Handler)Exception:? ?([^\r\n]{0,300})")
 
 
@@ -121,8 +122,8 @@ class Answer:
         """Return the error of an answer that confirms nothing."""
         if self.status >= 500 and _FULL.search(self.text):
             return StoreUnknown(
-                f"{self._url} has no room on its disk ({self.status}): make room, and start the store again "
-                "(Blazegraph takes no write before)"
+                f"{self._url} has had no room on its disk ({self.status}): make room, and start the store "
+                "again, for it takes no write before"
             )
         kind = StoreBusy if self.status in _BUSY else StoreUnknown
         return kind(f"{self._url} did not confirm a write ({self.status}): {first_line(self.text)}")

@@ -199,7 +199,7 @@ def test_a_disk_that_is_full_costs_no_event_once_the_store_is_started_again_with
         wait_for(lambda: worker.retries() >= 2, 120, worker.told)
         assert 0 < worker.done < len(sent), "it was full amid the work"
         (*_, said) = (record.error for record in caplog.records if record.message == "tried in vain")
-        assert "make room, and start the store again" in said
+        assert "make room, and start the store again" in said and "no room on its disk" in said
         disk.empty()
         cramped.stop()
         cramped.start()
