@@ -105,7 +105,13 @@ class Worker:
             **environ,
         )
         self._producer = Producer(
-            {"bootstrap.servers": bootstrap, "partitioner": PARTITIONER, "linger.ms": 5, "acks": "all"}
+            {
+                "bootstrap.servers": bootstrap,
+                "partitioner": PARTITIONER,
+                "linger.ms": 5,
+                "acks": "all",
+                "log_level": 0,
+            }
         )
         self._client = httpx.Client(trust_env=False, timeout=10)
 

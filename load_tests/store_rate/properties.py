@@ -1,6 +1,6 @@
 """What each property of Blazegraph that we set is worth: loads with and without it, in turns.
 
-    python -m load_tests.store_rate.properties [--triples 1000000] [--only NAME ...] [--json]
+    python -m load_tests.store_rate.properties [--triples 1000000] [--request 20000] [--only NAME ...] [--json]
 
 Run it in the checkout's root. For each line of VARIANTS two servers stand side by side: one with our
 property set, one with the same set but for the property named, which has Blazegraph's own default or a
@@ -26,6 +26,7 @@ from typing import Final
 import psutil
 from load_tests.store_rate.blazegraph import bare, load
 from load_tests.store_rate.stream import Body, bodies, messages, upto
+from load_tests.tracker_core import KINDS
 
 from headstream.services.blazegraph import (
     JOURNAL,
@@ -184,10 +185,12 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     options.add_argument("--triples", type=int, default=1_000_000)
+    options.add_argument("--request", type=int, default=20_000, help="triples in a request, at least")
     options.add_argument("--only", action="append", help="variants whose name holds this")
+    options.add_argument("--kind", choices=list(KINDS), default="block")
     options.add_argument("--json", action="store_true")
     chosen = options.parse_args()
-    prepared = bodies(upto(chosen.triples, messages("block")), 20_000)
+    prepared = bodies(upto(chosen.triples, messages(chosen.kind)), chosen.request)
     found: dict[str, Compared] = {}
     with tempfile.TemporaryDirectory(prefix="headstream-load-", ignore_cleanup_errors=True) as place:
         for name, variant in VARIANTS.items():
