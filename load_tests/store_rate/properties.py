@@ -1,6 +1,6 @@
 """What each property of Blazegraph that we set is worth: loads with and without it, in turns.
 
-    python -m load_tests.store_rate.properties [--triples 1000000] [--request 20000] [--only NAME ...] [--json]
+    python -m load_tests.store_rate.properties [--triples 1000000] [--only NAME ...] [--json]
 
 Run it in the checkout's root. For each line of VARIANTS two servers stand side by side: one with our
 property set, one with the same set but for the property named, which has Blazegraph's own default or a

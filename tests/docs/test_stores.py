@@ -10,7 +10,14 @@ import httpx
 import pytest
 
 from headstream.sinks import errors
-from headstream.sinks.stores import BlazegraphStore, MemoryStore, OxigraphStore, SparqlStore, open_store
+from headstream.sinks.stores import (
+    BlazegraphStore,
+    MemoryStore,
+    OxigraphStore,
+    SparqlStore,
+    SparqlUpdateStore,
+    open_store,
+)
 from headstream.sinks.stores.http import Answer
 from headstream.sinks.stores.oxigraph import _BULK
 
@@ -20,7 +27,8 @@ STORES = {
     "Blazegraph": BlazegraphStore,
     "Oxigraph": OxigraphStore,
     "any": SparqlStore,
-    "the": SparqlStore,
+    "the same": SparqlStore,
+    "the other": SparqlUpdateStore,
     "a": MemoryStore,
 }
 Rows = Callable[[str, str], list[dict[str, str]]]
@@ -28,9 +36,15 @@ Rows = Callable[[str, str], list[dict[str, str]]]
 
 def test_every_location_opens_the_store_that_the_page_says(rows: Rows, tmp_path: Path) -> None:
     for row in rows(PAGE, "Locations"):
-        location = row["location"].replace("PATH", str(tmp_path / "store")).replace(":URL", f":{URL}")
+        location = (
+            row["location"]
+            .replace("PATH", str(tmp_path / "store"))
+            .replace(":URL", f":{URL}")
+            .replace(",QUERY_URL", f",{URL}")
+        )
         store = open_store(location.replace("HOST", "127.0.0.1"))
-        kind = STORES[re.split(r"\W", row["store"])[0]]
+        words = row["store"].split()
+        kind = STORES[" ".join(words[:2]).rstrip(",") if words[0] == "the" else words[0].rstrip(",")]
         assert isinstance(store, kind), location
         store.close()
 

@@ -16,6 +16,7 @@ from headstream.schemas.codec import encode_identified
 from headstream.schemas.facts import Identified, Origin
 from headstream.sinks.graph_difference import difference
 from headstream.sinks.graph_hash import graph_hash
+from headstream.sinks.metrics import Metrics
 from headstream.sinks.statements import render
 from headstream.sinks.stores import BlazegraphStore, OxigraphStore, Room, Store
 from headstream.sinks.stores.room import StoreOnDisk
@@ -227,7 +228,11 @@ def test_a_store_whose_disk_is_watched_stops_before_it_is_full_and_goes_on_by_it
         stopped = worker.done
         assert 0 < stopped < len(sent), "it was short amid the work"
         assert "make room" in (room.short() or "") and room.left() > 4 << 20
-        assert room.taken() > 0
+        metrics = Metrics()
+        metrics.watch(room)
+        shown = metrics.registry.get_sample_value
+        assert shown("headstream_sink_store_free_bytes") == room.left()
+        assert shown("headstream_sink_store_bytes") == room.taken() > 0
         disk.empty()
         wait_for(lambda: worker.done == len(sent), 120, worker.told)
         assert room.short() is None

@@ -150,13 +150,14 @@ def test_one_bad_event_is_found_in_logarithmic_time_and_its_neighbours_are_store
     assert store.requests == isolated.requests <= 2 + 2 * 11
 
 
-@given(st.sets(st.tuples(st.integers(0, 3), st.integers(0, 3))))
-def test_any_number_of_bad_events_is_found(places: set[tuple[int, int]]) -> None:
+@given(st.sets(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=12))
+def test_any_number_of_bad_events_is_found_each_in_logarithmic_time(places: set[tuple[int, int]]) -> None:
     store = MemoryStore(poison(*places))
-    group = batch(*(entry(offset, (2,) * 4) for offset in range(4))).group
+    group = batch(*(entry(offset, (2,) * 8) for offset in range(8))).group
     isolated = isolate(group, store.write)
     assert {(one.entry.origin.offset, one.entry.first) for one in isolated.refused} == places
-    assert store.size() == 2 * (16 - len(places))
+    assert store.size() == 2 * (64 - len(places)) == isolated.triples
+    assert isolated.requests == store.requests <= 1 + 2 * len(places) * 6  # log2(64)
 
 
 def test_an_event_without_facts_costs_no_request() -> None:
