@@ -15,10 +15,13 @@ BUFFER = Path(__file__).parents[1] / "data" / "flowcept" / "flowcept_buffer.json
 def test_the_full_services_answer_rebuild_and_tell_of_their_dead(cli: Any, artefacts: Any) -> None:
     kafka, _, blazegraph = free_ports(3)
     ports = ["--kafka-port", str(kafka), "--blazegraph-port", str(blazegraph)]
+    (cli.home / "headstream.toml").write_text('namespace = "reservoir"\n', encoding="utf-8")
     started = cli("up", "--services", "full", "--detach", *ports, "--json", seconds=180)
     assert started.status == 0, started.err
     services = {each["name"]: each["state"] for each in started.json["services"]}
     assert services == dict.fromkeys(("kafka", "blazegraph", "sink", "tracker", "relay", "api"), "running")
+
+    assert cli("status", "--json").json["store"].endswith("/namespace/reservoir/sparql")
 
     cli.capture("r1")
     assert cli("define", "tiny.yaml").status == 0
