@@ -42,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """End a session that is told to stop in the way of a Ctrl-C, so that no JVM outlives it."""
     session = os.getpid()
     os.environ.setdefault("HEADSTREAM_CONFIG", "off")  # A developer's own settings are no part of a test.
+    os.environ.setdefault("HEADSTREAM_BLAZEGRAPH_HEAP", "1g")  # Not by the memory: several share it here.
 
     def end(number: int, frame: FrameType | None) -> None:
         if os.getpid() == session:
