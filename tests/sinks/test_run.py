@@ -206,14 +206,6 @@ def test_dead_letters_that_cannot_be_kept_stop_the_stream(start: Start, steps: S
         running.end()
 
 
-def test_told_to_end_it_writes_and_commits_what_it_has_read(start: Start, steps: Steps, until: Until) -> None:
-    running = start([encode_identified(steps(1))], limits=Limits(age=60, linger=60))
-    until(lambda: not running.source.messages and running.metric("messages_total"), 5)
-    assert not running.source.committed
-    running.end()
-    assert running.source.committed == {PLACE: 1} and running.store.size() == 50
-
-
 def test_told_to_end_while_the_store_is_away_it_ends_soon_and_commits_nothing(
     start: Start, steps: Steps, until: Until
 ) -> None:
@@ -446,3 +438,17 @@ def test_the_next_batch_is_made_ready_while_one_is_written_and_committed_only_be
     store.gate.release()
     until(lambda: running.source.committed == {PLACE: 40}, 10)
     running.end()
+
+
+def test_told_to_end_it_writes_and_commits_what_it_has_read(start: Start, steps: Steps, until: Until) -> None:
+    """What is being written, and what was read meanwhile."""
+    store = Gated()
+    running = start([encode_identified(steps(0))], store=store)
+    until(lambda: store.sizes == [50], 10)
+    running.source.messages += messages([encode_identified(steps(number)) for number in range(4)])[1:]
+    until(lambda: running.metric("events_in_total") == 20, 10)
+    running.stop.set()
+    store.gate.release(2)
+    running.end()
+    assert store.sizes == [50, 150]
+    assert running.source.committed == {PLACE: 4} and running.store.size() == 200
