@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from headstream.schemas.codec import encode_identified
 from headstream.schemas.facts import Identified, Origin
+from headstream.sinks.__main__ import _unready
 from headstream.sinks.graph_difference import difference
 from headstream.sinks.graph_hash import graph_hash
 from headstream.sinks.metrics import Metrics
@@ -228,6 +231,9 @@ def test_a_store_whose_disk_is_watched_stops_before_it_is_full_and_goes_on_by_it
         stopped = worker.done
         assert 0 < stopped < len(sent), "it was short amid the work"
         assert "make room" in (room.short() or "") and room.left() > 4 << 20
+        quiet = SimpleNamespace(refused=None, last=None)
+        ready = SimpleNamespace(joined=True, trouble=quiet), SimpleNamespace(blocked=False), threading.Event()
+        assert _unready(*ready, room) == room.short()  # type: ignore[arg-type]
         metrics = Metrics()
         metrics.watch(room)
         shown = metrics.registry.get_sample_value
@@ -235,5 +241,5 @@ def test_a_store_whose_disk_is_watched_stops_before_it_is_full_and_goes_on_by_it
         assert shown("headstream_sink_store_bytes") == room.taken() > 0
         disk.empty()
         wait_for(lambda: worker.done == len(sent), 120, worker.told)
-        assert room.short() is None
+        assert room.short() is None is _unready(*ready, room)  # type: ignore[arg-type]
         _prove(worker, sent, worker.store)
