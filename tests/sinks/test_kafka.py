@@ -397,16 +397,3 @@ def test_a_worker_shows_freshness_lag_and_repeats_and_logs_the_run_of_what_it_re
     assert {line["topic"] for line in undecodable} == {pipeline.topics.identified}
     assert sum(line["letters"] for line in undecodable) == 2  # In one batch or in two.
     assert "canary" not in pipeline.log()
-
-
-def test_a_worker_without_a_store_says_what_to_set() -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTREAM_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "headstream.sinks"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    assert done.returncode == 1
-    assert "HEADSTREAM_STORE_URL" in done.stderr

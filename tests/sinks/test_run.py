@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +25,7 @@ from headstream.sinks.graph_hash import graph_hash
 from headstream.sinks.metrics import STORED, TOTAL, Metrics
 from headstream.sinks.retry import Patience, Schedule
 from headstream.sinks.run import Sink
-from headstream.sinks.stores import MemoryStore, OxigraphStore, Written
+from headstream.sinks.stores import MemoryStore, OxigraphStore
 
 BASE = "https://provml.example.org/id/"
 PLACE = ("headstream.identified", 0)
@@ -380,75 +383,14 @@ def test_metrics_are_shown_and_a_port_in_use_costs_nothing_else() -> None:
     server.server_close()
 
 
-class Gated(MemoryStore):
-    """A store that answers when it is let: how large a request is depends on what came meanwhile."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate = threading.Semaphore(0)
-        self.sizes: list[int] = []
-
-    def write(self, ntriples: bytes) -> Written:
-        self.sizes.append(ntriples.count(b"\n"))
-        self.gate.acquire()
-        return super().write(ntriples)
-
-
-def test_a_message_alone_is_written_at_once_and_what_comes_during_a_write_is_one_request(
-    start: Start, steps: Steps, until: Until
-) -> None:
-    """No wait of any kind: each limit in seconds would fail the test by its time-out."""
-    store, patient = Gated(), Limits(triples=100_000, age=3600, linger=3600)
-    running = start([encode_identified(steps(0))], store=store, limits=patient)
-    until(lambda: store.sizes == [50], 10)
-    running.source.messages += messages([encode_identified(steps(number)) for number in range(31)])[1:]
-    until(lambda: running.metric("messages_total") == 31, 10)
-    assert store.sizes == [50], "one write at a time"
-    store.gate.release(2)
-    until(lambda: running.source.committed == {PLACE: 31}, 10)
-    assert store.sizes == [50, 30 * 50]
-    running.end()
-
-
-def test_a_stream_that_lags_is_written_in_full_batches(start: Start, steps: Steps, until: Until) -> None:
-    store = Gated()
-    store.gate.release(1000)
-    running = start(
-        [encode_identified(steps(number)) for number in range(300)],
-        store=store,
-        limits=Limits(triples=1000, age=3600, linger=3600),
+def test_a_worker_without_a_store_says_what_to_set() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTREAM_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "headstream.sinks"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
-    until(lambda: running.source.committed == {PLACE: 300}, 20)
-    assert store.sizes == [1000] * 15
-    running.end()
-
-
-def test_the_next_batch_is_made_ready_while_one_is_written_and_committed_only_behind_its_own_write(
-    start: Start, steps: Steps, until: Until
-) -> None:
-    store = Gated()
-    running = start(
-        [encode_identified(steps(number)) for number in range(40)], store=store, limits=Limits(triples=1000)
-    )
-    until(lambda: running.metric("events_in_total") == 200, 10)  # Both batches are rendered.
-    assert store.sizes == [1000] and not running.source.committed
-    store.gate.release()
-    until(lambda: store.sizes == [1000, 1000], 10)
-    until(lambda: running.source.committed == {PLACE: 20}, 10)
-    store.gate.release()
-    until(lambda: running.source.committed == {PLACE: 40}, 10)
-    running.end()
-
-
-def test_told_to_end_it_writes_and_commits_what_it_has_read(start: Start, steps: Steps, until: Until) -> None:
-    """What is being written, and what was read meanwhile."""
-    store = Gated()
-    running = start([encode_identified(steps(0))], store=store)
-    until(lambda: store.sizes == [50], 10)
-    running.source.messages += messages([encode_identified(steps(number)) for number in range(4)])[1:]
-    until(lambda: running.metric("events_in_total") == 20, 10)
-    running.stop.set()
-    store.gate.release(2)
-    running.end()
-    assert store.sizes == [50, 150]
-    assert running.source.committed == {PLACE: 4} and running.store.size() == 200
+    assert done.returncode == 1
+    assert "HEADSTREAM_STORE_URL" in done.stderr

@@ -45,13 +45,12 @@ class Noted:
 class Worker:
     """Writes `values` into the store in requests of some `triples`; in doubt it tries again soon."""
 
-    def __init__(self, store: Store, values: Sequence[bytes], triples: int = 200) -> None:
-        self.source = MemorySource(
-            [
-                Message(origin=Origin(topic=PLACE[0], partition=0, offset=offset), key=b"w/r", value=value)
-                for offset, value in enumerate(values)
-            ]
-        )
+    def __init__(
+        self, store: Store, values: Sequence[bytes], triples: int = 200, limits: Limits | None = None
+    ) -> None:
+        self.source = MemorySource()
+        self._sent = 0
+        self.send(values)
         self.store = Noted(store)
         self.letters = MemoryDeadLetters()
         self.stop = threading.Event()
@@ -61,7 +60,7 @@ class Worker:
             dead_letters=self.letters,
             base=BASE,
             stop=self.stop,
-            limits=Limits(triples=triples),
+            limits=limits or Limits(triples=triples),
             schedule=Schedule(first=0.05, most=0.5),
         )
         self.thread = threading.Thread(target=self.sink.run)
@@ -74,6 +73,13 @@ class Worker:
         self.stop.set()
         self.thread.join(15)
         self.store.close()
+
+    def send(self, values: Sequence[bytes]) -> None:
+        """Let these follow what was sent before."""
+        for value in values:
+            origin = Origin(topic=PLACE[0], partition=0, offset=self._sent)
+            self.source.messages.append(Message(origin=origin, key=b"w/r", value=value))
+            self._sent += 1
 
     @property
     def done(self) -> int:
