@@ -24,10 +24,11 @@ class RewindingConsumer(Consumer):
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Seek each partition to its committed offset, or to its beginning if it has none or zero."""
-        committed: Mapping[TP, int] = await super().seek_to_committed()
-        fresh = {partition for partition, offset in committed.items() if not offset} & self.assignment()
-        # Taken away meanwhile: whoever has it now seeks it.
+        committed: Mapping[TP, int] = {}
+        # Taken away meanwhile: whoever has them now seeks them.
         with suppress(IllegalStateError):
+            committed = await super().seek_to_committed()
+            fresh = {place for place, offset in committed.items() if not offset} & self.assignment()
             if fresh:
                 await self._thread.seek_to_beginning(*(TopicPartition(*place) for place in fresh))
         return committed

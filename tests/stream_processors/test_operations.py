@@ -98,6 +98,7 @@ def test_the_age_of_the_lag_grows_while_a_topic_cannot_be_written(new_stream) ->
     environ = {"HEADSTREAM_TRACKER_METRICS_PORT": str(port), "HEADSTREAM_CREATE_TOPICS": "false"}
     stream = new_stream(**environ)
     shown = Shown(port)
+    begun = time.time()
     stream.bag(bag("r", 0, now()))
     stream.flush()
     stream.worker()
@@ -105,7 +106,6 @@ def test_the_age_of_the_lag_grows_while_a_topic_cannot_be_written(new_stream) ->
     dead = stream.settings.topics.dead_letters
     admin = AdminClient({"bootstrap.servers": stream.settings.bootstrap})
     admin.delete_topics([dead])[dead].result(20)
-    begun = time.time()
     stream.send(stream.settings.topics.events, b"w/r", b"poison")
     for number in range(4):
         stream.bag(bag("r", number + 1, now()))
