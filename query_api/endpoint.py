@@ -217,7 +217,6 @@ def guess_dialect(url: str) -> Dialect:
     return Dialect.BLAZEGRAPH if any(part in path for part in known) else Dialect.SPARQL
 
 
-
 def _read(answer: httpx.Response, limits: Limits, stop: threading.Event) -> tuple[bytes, bool]:
     """Read the body up to the bytes allowed; the flag says that there was more."""
     body = bytearray()
