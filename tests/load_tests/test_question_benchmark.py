@@ -39,7 +39,7 @@ def test_a_run_of_the_paper_is_as_many_triples_as_the_spec_says() -> None:
 
 
 def test_every_engine_answers_alike_and_as_first_written(artefacts: Artefacts) -> None:
-    small = ["--runs", "2", "--epochs", "2", "--batches", "3", "--heap", "512m", "--workers", "1"]
+    small = ["--runs", "1", "--epochs", "2", "--batches", "3", "--heap", "512m", "--workers", "1"]
     found = run(*small, "--engine", "blazegraph,oxigraph,rdflib")
     assert found["different"] == []
     for name, engine in found["engines"].items():
