@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from headstream.query_api import terms
+from headstream.query_api import hints, terms
 from headstream.query_api.catalogue import Parameter, Question, Type, WhenAbsent, value_blocks
 from headstream.query_api.errors import CatalogueError, InvalidValue, MissingParameter, UnknownParameter
 from headstream.query_api.tokens import Kind, Token, tokens
@@ -22,10 +22,18 @@ def bind(question: Question, values: Mapping[str, Value], *, base_iri: str = DEF
     list of its file, or, if it has neither and is not required, restricts nothing. Raises ParameterError.
     """
     _demand_known(question, values)
-    text = question.text
+    chosen_of = {
+        parameter.name: _chosen(question, parameter, values.get(parameter.name))
+        for parameter in question.parameters
+    }
+    restricting = [
+        parameter.name
+        for parameter in question.parameters
+        if chosen_of[parameter.name] is not None or parameter.when_absent is not WhenAbsent.MATCH_ALL
+    ]
+    text = hints.for_values(question.text, restricting)
     for parameter in question.parameters:
-        given = values.get(parameter.name)
-        chosen = _chosen(question, parameter, given)
+        chosen = chosen_of[parameter.name]
         if chosen is not None:
             text = _fill(text, parameter.name, [_term(parameter, item, base_iri) for item in chosen])
         elif parameter.when_absent is WhenAbsent.MATCH_ALL:

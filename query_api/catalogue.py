@@ -15,6 +15,7 @@ from functools import cache
 from importlib import resources
 
 from headstream.query_api.errors import CatalogueError, UnknownQuestion
+from headstream.query_api.hints import conditions
 from headstream.query_api.tokens import Kind, Token, tokens
 
 ONTOLOGY = "headstream.schemas.ontology"
@@ -25,7 +26,9 @@ RESERVED = frozenset({"format"})
 _LIST_IS_DEFAULT = frozenset({("Q2", "parameter")})
 
 # Questions that Blazegraph's own optimizer orders badly: up to 500 times slower (spec section 10).
-_BEST_AS_WRITTEN = frozenset({"Q1", "Q2", "Q3", "Q5", "Q6", "X02", "X05", "X07", "X08", "X10"})
+_BEST_AS_WRITTEN = frozenset(
+    {"Q1", "Q2", "Q3", "Q4", "Q5", "Q6", "X01", "X02", "X04", "X05", "X07", "X08", "X10"}
+)
 
 
 class Type(Enum):
@@ -215,6 +218,9 @@ def _check_parameters(parameters: tuple[Parameter, ...], cut: tuple[Token, ...],
     names = [parameter.name for parameter in parameters]
     if len(set(names)) != len(names) or RESERVED & set(names):
         raise CatalogueError(f"{source}: a parameter is named twice, or as one of {sorted(RESERVED)}")
+    unknown = conditions(cut) - set(names)
+    if unknown:
+        raise CatalogueError(f"{source}: lines depend on {sorted(unknown)}, which have no @param line")
     used = {token.text for token in cut if token.text.startswith("?p_") and token.kind is Kind.VARIABLE}
     unknown = used - {f"?p_{name}" for name in names}
     if unknown:

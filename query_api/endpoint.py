@@ -22,14 +22,13 @@ from headstream.query_api.errors import (
     StoreUnavailable,
 )
 from headstream.query_api.guard import Form
+from headstream.query_api.hints import for_blazegraph
 from headstream.query_api.store import Answer, Graph, Limits, Row, Table, Truth, size_of, timed_out
-from headstream.query_api.tokens import Kind, tokens
 
 log = logging.getLogger(__name__)
 
 JSON = "application/sparql-results+json"
 N_TRIPLES = "application/n-triples"
-HINT = "http://www.bigdata.com/queryHints#"
 _CUT_BY_STORE = ("TimeoutException", "CancellationException", "InterruptedException")
 _GRAPH_COLUMNS = ("subject", "predicate", "object")
 
@@ -63,7 +62,7 @@ class SparqlEndpoint:
         """See QueryStore."""
         blazegraph = self.dialect is Dialect.BLAZEGRAPH
         query_id = str(uuid.uuid4())
-        sent = in_written_order(text) if blazegraph and best_as_written else text
+        sent = for_blazegraph(text) if blazegraph and best_as_written else text
         try:
             return within(limits.seconds, lambda stop: self._ask(sent, form, limits, query_id, stop))
         except DeadlinePassed:
@@ -216,16 +215,6 @@ def guess_dialect(url: str) -> Dialect:
     path = urlsplit(url).path
     known = ("/blazegraph/", "/bigdata/", "/namespace/")
     return Dialect.BLAZEGRAPH if any(part in path for part in known) else Dialect.SPARQL
-
-
-def in_written_order(text: str) -> str:
-    """Tell Blazegraph to run the patterns in the order in which they are written (spec section 10)."""
-    cut = tokens(text)
-    for index, token in enumerate(cut[:-1]):
-        if token.kind is Kind.WORD and token.text.upper() == "WHERE" and cut[index + 1].text == "{":
-            at = cut[index + 1].end
-            return f'PREFIX hint: <{HINT}>\n{text[:at]}\n  hint:Query hint:optimizer "None" .{text[at:]}'
-    return text
 
 
 def _read(answer: httpx.Response, limits: Limits, stop: threading.Event) -> tuple[bytes, bool]:
