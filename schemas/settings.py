@@ -129,6 +129,7 @@ SETTINGS: Final = (
     Setting(name="HEADSTREAM_API_TOKEN", default="(none)", readers="api, cli", secret=True),
     Setting(name="HEADSTREAM_API_MAX_ROWS", default="20000", readers="api"),
     Setting(name="HEADSTREAM_API_MAX_BYTES", default="16777216", readers="api"),
+    Setting(name="HEADSTREAM_API_MAX_EXPORT_TRIPLES", default="1000000", readers="api"),
     Setting(name="HEADSTREAM_API_TIMEOUT_SECONDS", default="60", readers="api"),
     Setting(name="HEADSTREAM_API_MAX_QUERY_BYTES", default="65536", readers="api"),
     Setting(name="HEADSTREAM_API_MAX_CONCURRENT", default="8", readers="api"),
