@@ -83,8 +83,11 @@ def test_what_comes_out_is_what_the_tracker_says_of_the_bag(stream) -> None:
     assert out[""].facts == describe(document(DEFINITION), NOWHERE).facts
 
 
-# Throws away what it fetches when a rebalance ends, as Faust does with a fetch that is under way then.
+# Throws away what it fetches when a rebalance ends, as Faust does with a fetch that is under way then,
+# and looks for partitions that stand still while their positions are not known yet.
 WASTEFUL = """
+import time
+from aiokafka.consumer.fetcher import OffsetResetStrategy
 from headstream.stream_processors import __main__, app
 
 made = app.make_app
@@ -99,6 +102,10 @@ def make_app(*args, **options):
             found = await thread.call_thread(thread._ensure_consumer().getmany, timeout_ms=1000)
             fetched.update(place.topic for place, messages in found.items() if messages)
         print("fetched and thrown away:", len(fetched), flush=True)
+        assignment = thread._ensure_consumer()._subscription.subscription.assignment
+        for place in sender.consumer.assignment():
+            assignment.state_value(place).await_reset(OffsetResetStrategy.EARLIEST)
+            sender.consumer.verify_event_path(time.monotonic() + 1e6, place)
 
     return worker
 
