@@ -22,6 +22,7 @@ from headstream.sinks.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
+_AGAIN_SECONDS: Final = 1.0  # Until a commit that failed is tried again by itself.
 AT_ONCE: Final = 100  # Messages of one poll, if so many are there: bags of 50 events are 100,000 triples.
 
 # Called with the partitions that are taken away; True: another worker may have them already.
@@ -83,6 +84,7 @@ class KafkaSource:
         self._open: dict[Partition, deque[tuple[int, float]]] = defaultdict(deque)
         self._topic = topic
         self._waiting = 0
+        self._again = 0.0
         self._commit_failed = commit_failed
         self.trouble = Trouble()
         self._told: str | None = None
@@ -119,6 +121,8 @@ class KafkaSource:
     def poll(self, seconds: float) -> Sequence[Message]:
         """Return what is there, waiting for the first; errors of the broker are logged and waited out."""
         first = self._consumer.poll(seconds)
+        if self._done and not self._waiting and time.monotonic() >= self._again:
+            self.commit({})
         if self.trouble.last != self._told:
             self._told = self.trouble.last
             log.warning("the broker is not reached", extra={"error": self._told})
@@ -133,7 +137,10 @@ class KafkaSource:
         return found
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:
-        """Send a commit without waiting; one that fails goes with the next, and a repeat is harmless."""
+        """Send a commit without waiting; one that fails goes with the next, or a second later.
+
+        A repeat is harmless.
+        """
         self._done.update(offsets)
         done = {place: offset for place, offset in self._done.items() if place in self.assigned}
         if not done:
@@ -232,6 +239,7 @@ class KafkaSource:
         }
 
     def _failed(self, error: KafkaError) -> None:
+        self._again = time.monotonic() + _AGAIN_SECONDS
         self._commit_failed()
         log.warning("offsets not committed", extra={"error": error.str()})
 

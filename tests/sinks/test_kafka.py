@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -397,3 +397,38 @@ def test_a_worker_shows_freshness_lag_and_repeats_and_logs_the_run_of_what_it_re
     assert {line["topic"] for line in undecodable} == {pipeline.topics.identified}
     assert sum(line["letters"] for line in undecodable) == 2  # In one batch or in two.
     assert "canary" not in pipeline.log()
+
+
+def test_a_commit_that_fails_is_tried_again_though_nothing_more_comes(
+    pipeline: Pipeline, steps: Steps, until: Until
+) -> None:
+    pipeline.produce([encode_identified(steps(number)) for number in range(PARTITIONS)])
+    failed: list[bool] = []
+    source = KafkaSource(
+        {"bootstrap.servers": pipeline.bootstrap},
+        pipeline.topics.identified,
+        group=pipeline.group,
+        commit_failed=lambda: failed.append(True),
+    )
+    read: dict[tuple[str, int], int] = {}
+
+    def all_read() -> bool:
+        for message in source.poll(0.1):
+            read[(message.origin.topic, message.origin.partition)] = message.origin.offset + 1
+        return len(read) == PARTITIONS
+
+    until(all_read, 60)
+    # What the broker says of a commit that meets a rebalance (seen under `make test-faults`).
+    generation = KafkaError(KafkaError.ILLEGAL_GENERATION)
+    source._on_commit(generation, [TopicPartition(*place, end) for place, end in read.items()])
+    asker = Consumer({"bootstrap.servers": pipeline.bootstrap, "group.id": pipeline.group})
+
+    def committed() -> bool:
+        assert source.poll(0.05) == ()
+        found = asker.committed([TopicPartition(*place) for place in read], timeout=10)
+        return {(one.topic, one.partition): one.offset for one in found} == read
+
+    until(committed, 60)
+    assert failed == [True]
+    source.close(5)
+    asker.close()
