@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from mmap import mmap
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 from headstream.capture import deferred
 from headstream.capture.clock import OFFSET, monotonic, now
@@ -41,9 +41,6 @@ from headstream.capture.telemetry import USAGE
 from headstream.capture.values import clean
 from headstream.capture.wire import IN, OUT, quote, text
 from headstream.schemas.vocabulary import ERRORED, FINISHED
-
-if TYPE_CHECKING:
-    pass
 
 # Where decorated functions open their steps (place.py): the run or step of the innermost `with`, or what
 # `current` names.
