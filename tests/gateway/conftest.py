@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 import os
@@ -16,10 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pyoxigraph as ox
 import pytest
-from fastapi import FastAPI
 
 from headstream.capture.shipper import ship
 from headstream.capture.transports.memory import MemoryTransport
@@ -38,6 +35,8 @@ from headstream.schemas.identifiers import DEFAULT_BASE
 from headstream.services.ports import free_ports
 from headstream.sinks.dead_letters import FileDeadLetters, MemoryDeadLetters
 from headstream.sinks.stores.oxigraph import OxigraphStore
+
+from ..asgi import Client
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 60.0
@@ -155,31 +154,6 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
     yield made
     if made.process is not None and made.process.poll() is None:
         made.kill()
-
-
-class Client:
-    """Asks an app in this process, one request at a time."""
-
-    def __init__(self, app: FastAPI, host: str) -> None:
-        self.app = app
-        self.base_url = f"http://{host}"
-
-    def request(self, method: str, path: str, **rest: Any) -> httpx.Response:
-        async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url=self.base_url) as client:
-                return await client.request(method, path, **rest)
-
-        return asyncio.run(send())
-
-    def get(self, path: str, **rest: Any) -> httpx.Response:
-        return self.request("GET", path, **rest)
-
-    def post(self, path: str, **rest: Any) -> httpx.Response:
-        return self.request("POST", path, **rest)
-
-    def put(self, path: str, **rest: Any) -> httpx.Response:
-        return self.request("PUT", path, **rest)
 
 
 @dataclass(slots=True)

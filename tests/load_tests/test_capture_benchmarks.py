@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .running import run
 
 if TYPE_CHECKING:
     from headstream.services.artefacts import Artefacts
 
-ROOT = Path(__file__).parents[2]
-QUICK = ["--quick", "--no-peers", "--json"]
+QUICK = ("--quick", "--no-peers")
 
 
-def run(module: str, *arguments: str) -> dict[str, Any]:
+def quick(module: str, *arguments: str) -> dict[str, Any]:
     """What a benchmark of ours beside others prints."""
-    return run_plain(module, *QUICK, *arguments)
-
-
-def run_plain(module: str, *arguments: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    found = json.loads(done.stdout)
-    assert isinstance(found, dict)
-    return found
+    return run(module, *QUICK, *arguments)
 
 
 def all_distinct(table: dict[str, Any]) -> None:
@@ -45,7 +25,7 @@ def all_distinct(table: dict[str, Any]) -> None:
 
 
 def test_the_cost_benchmark_measures_every_case() -> None:
-    found = run("load_tests.capture_cost", "--no-kafka")
+    found = quick("load_tests.capture_cost", "--no-kafka")
     assert set(found["cases"]) == {"loop", "loop4", "step", "import", "settings", "pace"}
     for case, rows in found["cases"].items():
         assert len(rows) >= 2, case
@@ -53,13 +33,13 @@ def test_the_cost_benchmark_measures_every_case() -> None:
 
 
 def test_the_cost_benchmark_measures_with_a_broker(artefacts: Artefacts) -> None:
-    rows = run("load_tests.capture_cost", "--case", "loop", "--case", "settings")["cases"]
+    rows = quick("load_tests.capture_cost", "--case", "loop", "--case", "settings")["cases"]
     assert {"headstream", "headstream + Kafka", "headstream diskless + Kafka"} <= rows["loop"].keys()
     assert {name[0] for name in rows["settings"]} == {"e", "A", "B", "C", "D", "E", "F"}
 
 
 def test_every_captured_turn_survives_what_ends_a_script() -> None:
-    table = run("load_tests.survival", "--no-kafka")
+    table = quick("load_tests.survival", "--no-kafka")
     assert set(table) == {"end", "break", "exception", "by-hand", "os-exit", "kill", "moments", "fork"}
     all_distinct(table)
     assert all(row["headstream"]["records"] == row["headstream"]["distinct"] for row in table.values())
@@ -67,13 +47,13 @@ def test_every_captured_turn_survives_what_ends_a_script() -> None:
 
 def test_every_captured_turn_survives_what_happens_to_a_broker(artefacts: Artefacts) -> None:
     given = [part for name in ("down", "bounced", "consumer") for part in ("--situation", name)]
-    table = run("load_tests.survival", *given)
+    table = quick("load_tests.survival", *given)
     assert set(table) == {"down", "bounced", "consumer"}
     all_distinct(table)
 
 
 def test_no_outage_costs_more_memory_than_is_promised_nor_an_event_that_is_not_counted() -> None:
-    done = run_plain("load_tests.outage", "--no-kafka", "--events", "40000", "--json")
+    done = run("load_tests.outage", "--no-kafka", "--events", "40000")
     assert set(done["cases"]) == {"closed", "drop-oldest", "drop-newest", "block", "thread", "diskless"}
     for case, row in done["cases"].items():
         assert row["missing"] == 0, (case, row)
@@ -81,8 +61,6 @@ def test_no_outage_costs_more_memory_than_is_promised_nor_an_event_that_is_not_c
 
 
 def test_a_broker_that_is_stopped_in_mid_run_costs_neither_events_nor_memory(artefacts: Artefacts) -> None:
-    row = run_plain("load_tests.outage", "--case", "stopped", "--events", "60000", "--json")["cases"][
-        "stopped"
-    ]
+    row = run("load_tests.outage", "--case", "stopped", "--events", "60000")["cases"]["stopped"]
     assert row["delivered"] == row["captured"] and row["lost"] == {}
     assert max(row["script"]["resident"], row["shipper"]["resident"]) < 30 << 20, row

@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .running import run
 
 if TYPE_CHECKING:
     from headstream.services.artefacts import Artefacts
 
-ROOT = Path(__file__).parents[2]
-
-
-def run(*arguments: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "load_tests.store_rate", "--json", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    found = json.loads(done.stdout)
-    assert isinstance(found, dict)
-    return found
-
 
 def test_bare_clients_and_ours_write_the_same_facts_in_one_run(artefacts: Artefacts) -> None:
-    found = run("--quick")
+    found = run("load_tests.store_rate", "--quick")
     for store, contenders in (("blazegraph", 2), ("oxigraph", 3)):
         rows = found[store]["rows"]
         assert len(rows) == contenders
@@ -44,7 +24,7 @@ def test_bare_clients_and_ours_write_the_same_facts_in_one_run(artefacts: Artefa
 
 
 def test_a_long_run_that_was_stopped_goes_on_where_it_was(artefacts: Artefacts, tmp_path: Path) -> None:
-    first = run("--triples", "10000", "--data", str(tmp_path))
+    first = run("load_tests.store_rate", "--triples", "10000", "--data", str(tmp_path))
     assert first["triples"] >= 10_000
-    second = run("--triples", "20000", "--data", str(tmp_path))
+    second = run("load_tests.store_rate", "--triples", "20000", "--data", str(tmp_path))
     assert second["messages"] > first["messages"] and second["triples"] < first["triples"] + 12_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import threading
@@ -12,10 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pyoxigraph
 import pytest
-from fastapi import FastAPI
 
 from headstream.query_api.app import create_app
 from headstream.query_api.export import formats
@@ -24,29 +21,9 @@ from headstream.query_api.settings import Settings
 from headstream.query_api.store import OxigraphStore, QueryStore
 from headstream.schemas.identifiers import DEFAULT_BASE
 
+from ..asgi import Client
+
 DATA = Path(__file__).parents[1] / "data" / "worked_example"
-
-
-class Client:
-    """Asks an app in this process, one request at a time."""
-
-    def __init__(self, app: FastAPI, host: str) -> None:
-        self.app = app
-        self.base_url = f"http://{host}"
-
-    def request(self, method: str, path: str, **rest: Any) -> httpx.Response:
-        async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url=self.base_url) as client:
-                return await client.request(method, path, **rest)
-
-        return asyncio.run(send())
-
-    def get(self, path: str, **rest: Any) -> httpx.Response:
-        return self.request("GET", path, **rest)
-
-    def post(self, path: str, **rest: Any) -> httpx.Response:
-        return self.request("POST", path, **rest)
 
 
 @pytest.fixture
