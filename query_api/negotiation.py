@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from headstream.query_api.errors import NotAcceptable
+from headstream.query_api.errors import NotAcceptable, RequestRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,24 @@ def choose(offers: tuple[Format, ...], *, name: str | None, accept: str | None) 
     if _quality(best, accept) <= 0:
         raise NotAcceptable(f"this answer has no format for Accept: {accept[:100]!r}", remedy=remedy)
     return best
+
+
+def asked(offers: tuple[Format, ...], *, names: Sequence[str], accept: str | None) -> Format:
+    """As `choose`, of what a request gives as `format`; raises RequestRefused where it does so twice."""
+    if len(names) > 1:
+        raise RequestRefused("format is given twice", remedy="give it once")
+    return choose(offers, name=names[0] if names else None, accept=accept)
+
+
+def parameter(offers: tuple[Format, ...]) -> dict[str, Any]:
+    """`?format=` as OpenAPI describes it."""
+    return {
+        "name": "format",
+        "in": "query",
+        "required": False,
+        "description": "instead of the Accept header",
+        "schema": {"type": "string", "enum": [offer.name for offer in offers], "default": offers[0].name},
+    }
 
 
 def _quality(offer: Format, accept: str) -> float:

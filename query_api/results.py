@@ -52,6 +52,11 @@ def rows_of(table: Table) -> Rows:
     return Rows(columns=table.columns, rows=rows, truncated=table.truncated)
 
 
+def without_trailing_zeros(text: str) -> str:
+    """A date-time without zeros at the end of its fraction, which one store keeps and another does not."""
+    return _ZEROS.sub(lambda match: match.group(1) or "", text)
+
+
 def plain(term: Term | None) -> Value:
     """A number as a number, NaN and INF as text, an IRI or date as text, rdf:JSON as what it holds."""
     if term is None:
@@ -72,7 +77,7 @@ def plain(term: Term | None) -> Value:
         return term.value  # An ill-typed literal is still a text.
     if datatype == _XSD + "dateTime":
         # Blazegraph writes milliseconds always; without trailing zeros equal instants read the same.
-        return _ZEROS.sub(lambda m: m.group(1) or "", term.value)
+        return without_trailing_zeros(term.value)
     if datatype == _XSD + "boolean":
         return {"true": True, "1": True, "false": False, "0": False}.get(term.value, term.value)
     return term.value

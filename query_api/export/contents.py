@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pyoxigraph import Literal
-
-from headstream.query_api.export.nodes import Node, Term
+from headstream.query_api.export.nodes import Node
 from headstream.query_api.results import plain
 
 _NOTHING: Final = Node("", ())
@@ -121,7 +118,7 @@ def custom_metadata(node: Node) -> dict[str, Any]:
     """What a client said beyond the data model, all of it in one object."""
     found: dict[str, Any] = {}
     for term in node.terms("provml:customMetadata"):
-        _merge(found, _json(term))
+        _merge(found, plain(term))
     return found
 
 
@@ -132,10 +129,3 @@ def _merge(found: dict[str, Any], said: Any) -> None:
             _merge(found[key], value)
         else:
             found[key] = value
-
-
-def _json(term: Term) -> Any:
-    try:
-        return json.loads(term.value) if isinstance(term, Literal) else None
-    except ValueError:
-        return None

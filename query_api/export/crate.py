@@ -10,6 +10,7 @@ import mimetypes
 import re
 import zipfile
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import IO, Any, Final
 
 from headstream.query_api.export.contents import Contents, contents, is_reference, value_of
@@ -209,7 +210,7 @@ class _Maker:
                 f" at {where}" if where else ""
             )
         # Nobody looked into the file: its name is all there is to tell its format by.
-        found["encodingFormat"] = mimetypes.guess_type(found["name"], strict=False)[0] or _UNKNOWN_FORMAT
+        found["encodingFormat"] = _known_types().guess_type(found["name"], strict=False)[0] or _UNKNOWN_FORMAT
         size, modified = reference.text("provml:sizeBytes"), _time(reference.text("dcterms:modified"))
         kind, _, digest = (reference.text("provml:checksum") or "").partition(":")
         facts = {
@@ -325,3 +326,9 @@ def _entry(name: str) -> zipfile.ZipInfo:
     entry.compress_type = zipfile.ZIP_DEFLATED
     entry.external_attr = 0o644 << 16
     return entry
+
+
+@cache
+def _known_types() -> mimetypes.MimeTypes:
+    """Python's own table: that of a machine is another on the next, and may take model.pt for a game."""
+    return mimetypes.MimeTypes()

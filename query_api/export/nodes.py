@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -11,6 +10,7 @@ from typing import Final, TypeAlias
 
 from pyoxigraph import BlankNode, Literal, NamedNode, Triple
 
+from headstream.query_api.results import without_trailing_zeros
 from headstream.schemas.vocabulary import PREFIXES, expand
 
 Term: TypeAlias = NamedNode | Literal | BlankNode | Triple
@@ -22,7 +22,6 @@ INTEGER: Final = XSD + "integer"
 DOUBLE: Final = XSD + "double"
 BOOLEAN: Final = XSD + "boolean"
 DATE_TIME: Final = XSD + "dateTime"
-_ZEROS: Final = re.compile(r"(?:\.0+|(\.[0-9]*[1-9])0+)(?=[Z+-]|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ def _canonical(text: str, datatype: str) -> str:
     if datatype == BOOLEAN:
         return {"1": "true", "0": "false"}.get(text, text)
     if datatype == DATE_TIME:
-        return _ZEROS.sub(lambda match: match.group(1) or "", text).replace("+00:00", "Z")
+        return without_trailing_zeros(text).replace("+00:00", "Z")
     return text
 
 

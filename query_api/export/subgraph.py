@@ -14,20 +14,15 @@ from headstream.query_api.export import belonging
 from headstream.query_api.export.naming import Name, named, spelled_out, unknown
 from headstream.query_api.export.nodes import Node, Term, node
 from headstream.query_api.guard import Form
-from headstream.query_api.runs import execution_of
+from headstream.query_api.runs import list_runs
 from headstream.query_api.store import Limits, QueryStore, Row, Table
 from headstream.schemas import identifiers
-from headstream.schemas.vocabulary import expand
 
 # Nodes asked for in one query: as many as an answer within the usual limits has room for.
 BATCH: Final = 400
 # What bounds one query of an export; the export as a whole is bounded by `Demand.max_triples`.
 _ROWS: Final = 5_000_000
 _BYTES: Final = 2 * 1024**3
-_RUNS: Final = (
-    f"SELECT DISTINCT ?run ?name WHERE {{ ?run a <{expand('provml:WorkflowExecution')}> ; "
-    f"<{expand('provml:wasDerivedFromWorkflow')}> ?w . ?w <{expand('provml:name')}> ?name }}"
-)
 
 # Nodes seen so far, and nodes known to be there so far.
 Advance = Callable[[int, int], None]
@@ -51,9 +46,9 @@ class Demand:
 
 def runs(store: QueryStore, *, base_iri: str, seconds: float) -> list[Name]:
     """The names of all runs in the graph."""
-    rows = _rows(store, _RUNS, Limits(seconds=seconds, rows=_ROWS, bytes=_BYTES))
+    found, _ = list_runs(store, base_iri=base_iri, limits=Limits(seconds=seconds, rows=_ROWS, bytes=_BYTES))
     return sorted(
-        {Name(_text(name), execution_of(_text(run), base_iri)) for run, name in rows},
+        {Name(each["workflow"], each["execution"]) for each in found},
         key=lambda run: (run.workflow, run.execution),
     )
 
@@ -85,20 +80,22 @@ def subgraph(
         reached: set[str] = set()
         for batch in _batches(wave):
             found = _described(store, batch, limits)
-            reached |= _subjects(store, found, demand.iri, limits)
+            ahead = _subjects(store, found, demand.iri, limits)
             for each in found:
                 if belonging.is_project(each):
                     projects.append(each)
                     continue
-                reached |= belonging.followed(each, lineage=demand.lineage)
+                ahead |= belonging.followed(each, lineage=demand.lineage)
                 triples += len(each.edges)
                 _demand_room(triples, demand)
                 if each.edges:
                     yield each
+            # Each is looked at once: a union with all that was seen would cost as much for every batch.
+            reached |= ahead - seen
+            seen |= ahead
             done += len(batch)
-            advance(done, len(seen | reached))
-        wave = sorted(reached - seen)
-        seen |= reached
+            advance(done, len(seen))
+        wave = sorted(reached)
     for project in projects:
         yield belonging.without_strangers(project, seen)
 
@@ -151,7 +148,3 @@ def _demand_room(triples: int, demand: Demand) -> None:
 def _batches(iris: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(iris), BATCH):
         yield iris[start : start + BATCH]
-
-
-def _text(term: object) -> str:
-    return str(getattr(term, "value", ""))

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from headstream.query_api import negotiation
 from headstream.query_api.context import Context
-from headstream.query_api.errors import InvalidValue, RequestRefused, UnknownRun
+from headstream.query_api.errors import UnknownRun
 from headstream.query_api.export import formats
 from headstream.query_api.export.formats import ExportFormat
 from headstream.query_api.export.naming import Name
@@ -24,7 +24,7 @@ PATH: Final = "/api/v1/runs"
 LAST: Final = "export"
 _IN_MEMORY: Final = 8 * 1024 * 1024
 _CHUNK: Final = 256 * 1024
-_TRUE_OR_FALSE: Final = {"true": True, "1": True, "false": False, "0": False}
+Lineage = Annotated[bool, Query(description="with the steps that made what the run used")]
 
 
 def add(routes: APIRouter, context: Context, otherwise: Callable[[str, str], object]) -> None:
@@ -36,17 +36,17 @@ def add(routes: APIRouter, context: Context, otherwise: Callable[[str, str], obj
         description="The answer is whole or an error: nothing is sent before all of it is there.",
         response_class=Response,
         responses={200: _success(), **described(400, 401, 404, 406, 421, 422, 501, *STORE)},
-        openapi_extra={"parameters": [_format_parameter()]},
+        openapi_extra={"parameters": [negotiation.parameter(formats.OFFERS)]},
     )
     def export(
         workflow: str,
         execution: str,
         request: Request,
-        lineage: Annotated[bool, Query(description="with the steps that made what the run used")] = False,
+        lineage: Lineage = False,
     ) -> Response:
         match parts_of(request):
             case (workflow, execution, _):
-                return answer(context, Name(workflow, execution), request)
+                return answer(context, Name(workflow, execution), request, lineage=lineage)
             case (workflow, execution):  # `/runs/w/x%2Fexport`: only the raw path can tell.
                 return JSONResponse(otherwise(workflow, execution))
         raise UnknownRun(f"{execution[:200]!r} does not name a run", remedy=f"ask {PATH}/WORKFLOW/EXECUTION")
@@ -58,13 +58,13 @@ def parts_of(request: Request) -> tuple[str, ...]:
     return tuple(unquote(part) for part in raw.removeprefix(f"{PATH}/").split("/"))
 
 
-def answer(context: Context, run: Name, request: Request) -> Response:
+def answer(context: Context, run: Name, request: Request, *, lineage: bool) -> Response:
     """The export that a request asks for; raises QueryApiError before anything is sent."""
     chosen = _chosen(request)
     demand = Demand(
         run=run,
         base_iri=context.settings.base_iri,
-        lineage=_flag(request, "lineage"),
+        lineage=lineage,
         seconds=context.settings.timeout_seconds,
         max_triples=context.settings.max_export_triples,
     )
@@ -91,39 +91,14 @@ def answer(context: Context, run: Name, request: Request) -> Response:
 
 def _chosen(request: Request) -> ExportFormat:
     names = request.query_params.getlist("format")
-    if len(names) > 1:
-        raise RequestRefused("format is given twice", remedy="give it once")
-    found = negotiation.choose(
-        formats.OFFERS, name=names[0] if names else None, accept=request.headers.get("accept")
-    )
+    found = negotiation.asked(formats.OFFERS, names=names, accept=request.headers.get("accept"))
     return next(each for each in formats.FORMATS if each.format is found)
-
-
-def _flag(request: Request, name: str) -> bool:
-    text = request.query_params.get(name, "false").lower()
-    if text not in _TRUE_OR_FALSE:
-        raise InvalidValue(f"{name}={text[:40]!r} is neither true nor false")
-    return _TRUE_OR_FALSE[text]
 
 
 def _sent(out: IO[bytes]) -> Iterator[bytes]:
     with out:
         while chunk := out.read(_CHUNK):
             yield chunk
-
-
-def _format_parameter() -> dict[str, Any]:
-    return {
-        "name": "format",
-        "in": "query",
-        "required": False,
-        "description": "instead of the Accept header",
-        "schema": {
-            "type": "string",
-            "enum": [offer.name for offer in formats.OFFERS],
-            "default": formats.OFFERS[0].name,
-        },
-    }
 
 
 def _success() -> dict[str, Any]:

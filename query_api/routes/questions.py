@@ -80,8 +80,9 @@ def _add_question(routes: APIRouter, context: Context, question: Question) -> No
         "responses": {200: _success(question), **problems},
     }
     name = question.id.lower()
-    get_extra = {"parameters": [*map(_get_parameter, question.parameters), _format_parameter(question)]}
-    post_extra = {"parameters": [_format_parameter(question)], "requestBody": _post_body(question)}
+    form = negotiation.parameter(_offers(question))
+    get_extra = {"parameters": [*map(_get_parameter, question.parameters), form]}
+    post_extra = {"parameters": [form], "requestBody": _post_body(question)}
     endpoint = _endpoint(context, question)
     routes.add_api_route(
         path, endpoint, methods=["GET"], operation_id=f"ask_{name}", openapi_extra=get_extra, **shared
@@ -103,12 +104,7 @@ async def _answer(context: Context, question: Question, request: Request) -> Res
     for key, value in request.query_params.multi_items():
         given.setdefault(key, []).append(value)
     names = given.pop("format", [])
-    if len(names) > 1:
-        raise RequestRefused("format is given twice", remedy="give it once")
-    offers = negotiation.TRIPLES if question.kind is Answers.CONSTRUCT else negotiation.ROWS
-    chosen = negotiation.choose(
-        offers, name=names[0] if names else None, accept=request.headers.get("accept")
-    )
+    chosen = negotiation.asked(_offers(question), names=names, accept=request.headers.get("accept"))
     values: Mapping[str, Value] = given
     if request.method == "POST":
         if given:
@@ -209,15 +205,8 @@ def _typed_example(parameter: Parameter) -> str | int | float:
     return float(parameter.example) if parameter.type is Type.DOUBLE else parameter.example
 
 
-def _format_parameter(question: Question) -> dict[str, Any]:
-    offers = negotiation.TRIPLES if question.kind is Answers.CONSTRUCT else negotiation.ROWS
-    return {
-        "name": "format",
-        "in": "query",
-        "required": False,
-        "description": "instead of the Accept header",
-        "schema": {"type": "string", "enum": [offer.name for offer in offers], "default": offers[0].name},
-    }
+def _offers(question: Question) -> tuple[negotiation.Format, ...]:
+    return negotiation.TRIPLES if question.kind is Answers.CONSTRUCT else negotiation.ROWS
 
 
 def _post_body(question: Question) -> dict[str, Any]:

@@ -54,13 +54,15 @@ def router(context: Context) -> APIRouter:
         return _one(context, workflow, execution)
 
     @routes.get(f"{PATH}/{{rest:path}}", include_in_schema=False, response_model=None)
-    def with_slashes(rest: str, request: Request) -> dict[str, Any] | Response:
+    def with_slashes(
+        rest: str, request: Request, lineage: exports.Lineage = False
+    ) -> dict[str, Any] | Response:
         # A name with %2F in it reaches us with a plain slash; the raw path still has both apart.
         match parts_of(request):
             case (workflow, execution):
                 return _one(context, workflow, execution)
             case (workflow, execution, exports.LAST):
-                return exports.answer(context, Name(workflow, execution), request)
+                return exports.answer(context, Name(workflow, execution), request, lineage=lineage)
         raise UnknownRun(f"{rest[:200]!r} does not name a run", remedy=f"ask {PATH}/WORKFLOW/EXECUTION")
 
     return routes

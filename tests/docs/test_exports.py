@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+from headstream.cli.exporting import _METADATA, Form
 from headstream.query_api.export import belonging
 from headstream.query_api.export.crate import METADATA, PLAN, README, RUN
 from headstream.query_api.export.formats import FORMATS
@@ -18,6 +19,11 @@ Rows = Callable[[str, str], list[dict[str, str]]]
 def test_every_format_is_in_the_page_with_media_type_and_suffix(rows: Rows) -> None:
     documented = [(row["format"], row["media type"], row["file"]) for row in rows(PAGE, "Formats")]
     assert documented == [(each.name, each.format.media_type, each.suffix) for each in FORMATS]
+
+
+def test_the_command_has_every_format() -> None:
+    assert [each.value for each in Form] == [each.name for each in FORMATS]
+    assert _METADATA == METADATA
 
 
 def test_every_edge_that_makes_a_node_belong_is_in_the_page(rows: Rows) -> None:
