@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -16,6 +15,7 @@ from pyoxigraph import BlankNode, Literal, NamedNode, RdfFormat
 
 from headstream.query_api.guard import Term
 from headstream.query_api.store import Graph, Table, Truth
+from headstream.query_api.terms import without_trailing_zeros
 from headstream.schemas.identifiers import DEFAULT_BASE
 from headstream.schemas.vocabulary import PREFIXES
 
@@ -30,7 +30,6 @@ _INTEGERS = frozenset(
 )
 _FLOATS = frozenset(_XSD + name for name in ("double", "float", "decimal"))
 _JSON = PREFIXES["rdf"] + "JSON"
-_ZEROS = re.compile(r"(?:\.0+|(\.[0-9]*[1-9])0+)(?=[Z+-]|$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +49,6 @@ def rows_of(table: Table) -> Rows:
     """Make plain values of RDF terms."""
     rows = tuple(tuple(plain(term) for term in row) for row in table.rows)
     return Rows(columns=table.columns, rows=rows, truncated=table.truncated)
-
-
-def without_trailing_zeros(text: str) -> str:
-    """A date-time without zeros at the end of its fraction, which one store keeps and another does not."""
-    return _ZEROS.sub(lambda match: match.group(1) or "", text)
 
 
 def plain(term: Term | None) -> Value:

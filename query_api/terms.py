@@ -11,6 +11,8 @@ import re
 from headstream.query_api.errors import InvalidValue
 from headstream.schemas.vocabulary import PREFIXES
 
+_ZEROS = re.compile(r"(?:\.0+|(\.[0-9]*[1-9])0+)(?=[Z+-]|$)")
+
 XSD = PREFIXES["xsd"]
 
 # What SPARQL forbids inside <...>; a codepoint escape needs the backslash, so it is shut out too.
@@ -106,3 +108,8 @@ def double(value: object) -> str:
 def _not(value: object, wanted: str) -> InvalidValue:
     shown = repr(value) if isinstance(value, str | float | bool) or value is None else type(value).__name__
     return InvalidValue(f"{shown[:200]} is not {wanted}")
+
+
+def without_trailing_zeros(text: str) -> str:
+    """A date-time without zeros at the end of its fraction, which one store keeps and another does not."""
+    return _ZEROS.sub(lambda match: match.group(1) or "", text)

@@ -37,7 +37,7 @@ SETTINGS: Final = (
     Setting(name="HEADSTREAM_TOPIC_PREFIX", default="headstream", readers="capture, sink, tracker"),
     Setting(name="HEADSTREAM_STORE_URL", default="(none)", readers="api, cli, sink"),
     Setting(name="HEADSTREAM_STORE_DISK", default="(none)", readers="sink", path=True),
-    Setting(name="HEADSTREAM_STORE_FREE_BYTES", default="268435456", readers="sink"),
+    Setting(name="HEADSTREAM_STORE_FREE_BYTES", default="268435456", readers="cli, sink"),
     Setting(name="HEADSTREAM_STORE_PATH", default="(none)", readers="api", path=True),
     Setting(name="HEADSTREAM_BASE_IRI", default="https://provml.example.org/id/", readers="api, cli, sink"),
     Setting(name="HEADSTREAM_READY_FILE", default="(none)", readers="cli, sink, tracker", path=True),

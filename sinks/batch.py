@@ -132,9 +132,9 @@ class Batch:
         """The moment when to write it if nothing is added, None without anything to write.
 
         With `caught_up` nothing more waits to be read: then it is as soon as the batch has waited for
-        company as long as the `last` write took. So a slow stream is written at once, in small
-        requests, and never keeps the store busy for more than half of the time; a stream that lags
-        fills its batches, and one in between makes them as large as what comes during a write.
+        company as long as the `last` write took. So a stream whose messages come further apart than a
+        write takes is written in small requests, in half of the store's time at most; a stream that
+        lags fills its batches, and one in between makes them as large as what comes during a write.
         """
         if not self:
             return None

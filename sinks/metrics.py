@@ -18,7 +18,7 @@ _TRIPLES: Final = (100, 1_000, 5_000, 10_000, 20_000, 40_000, 100_000)
 class Room(Protocol):
     """The disk of a store."""
 
-    def left(self) -> int:
+    def left(self) -> float:
         """Bytes that it has free."""
 
     def taken(self) -> int:

@@ -26,6 +26,7 @@ from headstream.schemas.events import (
     Context,
     Enclosing,
     Event,
+    Holding,
     ParentRun,
     RunEnded,
     RunStarted,
@@ -62,7 +63,7 @@ class _Task:
 
     step: StepRef
     parent: str | None
-    used: tuple[AttributeValue, ...]
+    held: tuple[Holding, ...]
 
 
 @dataclass(slots=True)
@@ -125,9 +126,8 @@ class _Reader:
         except MessageRefused:
             return  # It is refused when it is told.
         before = self.known.tasks.get(key)  # A task may come in parts.
-        self.known.tasks[key] = _Task(
-            step, _parent_id(body), used if before is None else (*before.used, *used)
-        )
+        held = dict.fromkeys((*(before.held if before else ()), *holdings(used)))
+        self.known.tasks[key] = _Task(step, _parent_id(body), tuple(held))
 
     def tell(self, record: object, where: str) -> Iterator[Item]:
         try:
@@ -170,7 +170,9 @@ class _Reader:
         values = self._values(name, None, OUT, body.get("generated"))
         if outcome is not None and ended is not None:
             events.append(RunEnded(started=started, ended=ended, outcome=outcome, values=values))
-        elif outcome is not None:
+        elif values:
+            events.append(ValuesAdded(step=None, direction=OUT, values=values))
+        if outcome is not None and ended is None:
             yield Unmapped(reason="end-without-time", message=f"workflow {run} has ended", where=where)
         yield self._told(name, run, events)
 
@@ -244,7 +246,7 @@ class _Reader:
             found = self.known.tasks.get((run, parent))
             if found is None:
                 return
-            yield Enclosing(found.step, holdings(found.used))
+            yield Enclosing(found.step, found.held)
             parent = found.parent
 
     def _values(
@@ -316,5 +318,5 @@ def _seconds(telemetry: Any) -> float | None:
     try:
         times = telemetry["process"]["cpu_times"]
         return float(times["user"]) + float(times["system"])
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, OverflowError):
         return None

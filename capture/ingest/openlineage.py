@@ -11,13 +11,14 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
 from headstream.capture.gateway import wire
 from headstream.capture.gateway.errors import MessageRefused
 from headstream.capture.gateway.scope import RunScope
+from headstream.capture.ingest.moments import microseconds
 from headstream.capture.ingest.told import Item, Record, Refused, Told, Unmapped, UnmappedReason
 from headstream.schemas.events import (
     IN,
@@ -269,7 +270,6 @@ def _text(body: Mapping[str, Any], key: str, what: str) -> str:
 def _instant(text: Any) -> int:
     try:
         moment = datetime.fromisoformat(text)
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError) as error:
         raise MessageRefused("bad-time", f"eventTime must be ISO 8601, found {text!r:.80}") from error
-    return round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)
+    return microseconds(moment)

@@ -34,7 +34,8 @@ UnmappedReason = Literal[
     "agent-alone", "agent-no-person", "alternate", "association-without-activity", "attribution",
     "communication", "delegation", "end", "entity-alone", "generation-time", "generation-without-activity",
     "generation-without-entity", "influence", "invalidation", "membership", "mention", "other-relation",
-    "second-time", "specialization", "start", "usage-time", "usage-without-activity", "usage-without-entity",
+    "relation-attribute", "second-time", "specialization", "start", "usage-time", "usage-without-activity",
+    "usage-without-entity",
 ]  # fmt: skip
 
 

@@ -10,13 +10,15 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from headstream.capture.gateway import wire
+from headstream.capture.gateway.errors import MessageRefused
 from headstream.capture.gateway.scope import holdings
 from headstream.capture.ingest.errors import SourceUnreadable
+from headstream.capture.ingest.moments import microseconds
 from headstream.capture.ingest.told import Item, Refused, Told, Unmapped, UnmappedReason
 from headstream.schemas.documents import Person
 from headstream.schemas.events import (
@@ -52,6 +54,8 @@ _INCOMPLETE: Final[dict[str, tuple[UnmappedReason, UnmappedReason, UnmappedReaso
     "Usage": ("usage-without-entity", "usage-without-activity", "usage-time"),
     "Generation": ("generation-without-entity", "generation-without-activity", "generation-time"),
 }
+# The one attribute of a relation that has a place.
+_RELATION_KEEPS: Final = {"Usage": "role", "Generation": "role", "Derivation": "type", "Association": ""}
 _DERIVATIONS: Final = ("Revision", "Quotation", "PrimarySource")
 
 
@@ -156,6 +160,11 @@ class _Reader:
     def read(self, record: ProvRecord) -> Iterator[Item]:
         kind = record.get_type().localpart
         formal = {name.localpart: value for name, value in record.formal_attributes}
+        if kind in _RELATION_KEEPS:
+            kept = f"{_PROV}{_RELATION_KEEPS[kind]}"
+            left = [str(name) for name, _ in record.extra_attributes if name.uri != kept]
+            if left:
+                yield self._unmapped("relation-attribute", f"{', '.join(left)} of a {kind}")
         match kind:
             case "Entity" | "Activity" | "Agent":
                 yield from self._element(kind, record, formal)
@@ -174,11 +183,17 @@ class _Reader:
         element.types += _types(record)
         element.facts |= _facts(record)
         for key, value in (("started", formal.get("startTime")), ("ended", formal.get("endTime"))):
-            if value is not None:
-                if getattr(element, key) not in (None, _instant(value)):
-                    yield self._unmapped("second-time", "an activity that starts or ends twice")
-                else:
-                    setattr(element, key, _instant(value))
+            if value is None:
+                continue
+            try:
+                moment = microseconds(value)
+            except MessageRefused as error:
+                yield Refused(reason=error.reason, message=str(error), where=self._where)
+                continue
+            if getattr(element, key) not in (None, moment):
+                yield self._unmapped("second-time", "an activity that starts or ends twice")
+            else:
+                setattr(element, key, moment)
 
     def _data(self, kind: str, record: ProvRecord, formal: dict[str, Any]) -> Iterator[Item]:
         without_entity, without_activity, timed = _INCOMPLETE[kind]
@@ -226,6 +241,7 @@ class _Reader:
 
 def _left_over(graph: _Graph, where: str) -> Iterator[Item]:
     """Take out agents that are no persons; say what nothing else speaks of."""
+    associated = {iri for found in graph.agents_of.values() for iri in found}
     for activity, agents in graph.agents_of.items():
         for iri in list(agents):
             types = graph.agents[iri].types if iri in graph.agents else []
@@ -236,12 +252,12 @@ def _left_over(graph: _Graph, where: str) -> Iterator[Item]:
                 )
     known = {entity for found in (*graph.used.values(), *graph.made.values()) for entity, _ in found}
     known |= {entity for pair in graph.derived for entity in pair}
-    for iri in graph.entities.keys() - known:
-        message = f"{iri} is neither used nor generated nor derived"
-        yield Unmapped(reason="entity-alone", message=message, where=where)
-    associated = {iri for found in graph.agents_of.values() for iri in found}
-    for iri, agent in graph.agents.items():
-        if iri not in associated and not {"SoftwareAgent", "Organization"} & set(agent.types):
+    for iri in graph.entities:
+        if iri not in known:
+            message = f"{iri} is neither used nor generated nor derived"
+            yield Unmapped(reason="entity-alone", message=message, where=where)
+    for iri in graph.agents:
+        if iri not in associated:
             yield Unmapped(reason="agent-alone", message=f"{iri} is associated with no activity", where=where)
 
 
@@ -356,12 +372,6 @@ def _plain(value: Any) -> Any:
 
 def _json(value: Any) -> str:
     return wire.json_text(wire.cleaned(value))[0]
-
-
-def _instant(moment: datetime) -> int:
-    """A time without a zone is taken for UTC."""
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)
 
 
 def _named(agent: _Element | None, iri: str) -> str:

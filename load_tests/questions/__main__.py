@@ -213,7 +213,7 @@ def _cells(line: Line, limit: float) -> tuple[str, ...]:
             return ""
         return f"over {limit:g}" if math.isinf(value) else f"{value:.3f}"
 
-    ratio = "" if line.ratio is None else "" if line.first is None else f"{line.ratio:.1f}"
+    ratio = "" if line.ratio is None else f"{line.ratio:.1f}"
     if line.first is not None and math.isinf(line.first) and not math.isinf(line.now):
         ratio = f"over {limit / line.now:.0f}"
     return (

@@ -25,8 +25,6 @@ from headstream.sinks.statements import Renderer
 from headstream.sinks.stores import Store
 from headstream.stream_processors.tracker import track
 
-PAPER_RUNS: Final = 134
-PAPER_TRIPLES: Final = 30_037_547
 CHUNK: Final = 40_000  # Triples a request: what Blazegraph takes fastest.
 
 

@@ -33,7 +33,7 @@ from load_tests import broker, tracker_core
 from load_tests.store_rate import oxigraph
 from load_tests.store_rate.blazegraph import Rate, Silent, Worker, bare, load, namespace, through_the_sink
 from load_tests.store_rate.stream import Body, Made, bodies, messages, upto
-from load_tests.store_rate.sustained import sustained
+from load_tests.store_rate.sustained import STEP, sustained
 
 from headstream.services.blazegraph import BlazegraphService
 from headstream.services.errors import ServicesError
@@ -53,6 +53,7 @@ def main() -> int:
     options.add_argument("--kind", choices=list(tracker_core.KINDS), default="block")
     options.add_argument("--trickle", type=float, default=10.0, help="seconds of each slow stream")
     options.add_argument("--triples", type=int, help="write so many through the sink, and nothing else")
+    options.add_argument("--step", type=int, default=STEP, help="of --triples: shown and noted after so many")
     options.add_argument("--data", type=Path, help="of --triples: kept, and gone on with")
     options.add_argument("--quick", action="store_true", help="one small round of everything")
     options.add_argument("--json", action="store_true")
@@ -61,7 +62,9 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="headstream-load-", ignore_cleanup_errors=True) as temporary:
             place = Path(temporary)
             if chosen.triples:
-                found = asdict(sustained(chosen.data or place, chosen.kind, chosen.triples, _tell))
+                found = asdict(
+                    sustained(chosen.data or place, chosen.kind, chosen.triples, _tell, chosen.step)
+                )
             else:
                 found = _compare(chosen, place)
     except (ServicesError, Silent) as error:
@@ -119,7 +122,7 @@ def _blazegraph(
                 if name == BARE:
                     found[name].append(bare(url, prepared))
                     continue
-                with Worker(kafka.bootstrap, url, place, {}) as worker:
+                with Worker(kafka.bootstrap, url, place) as worker:
                     found[name].append(through_the_sink(worker, made))
     return found
 
@@ -161,7 +164,7 @@ def _trickle(
     """A stream of so many events a second: how large its batches are, and how fresh its events."""
     made = upto(int(rate * seconds) * 20, messages(kind))
     gap = sum(len(one.identified.counts) for one in made) / len(made) / rate
-    with namespace(store) as url, Worker(kafka.bootstrap, url, place, {}) as worker:
+    with namespace(store) as url, Worker(kafka.bootstrap, url, place) as worker:
         sent = 0
         began = time.monotonic()
         for number, one in enumerate(made):

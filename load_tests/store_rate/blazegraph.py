@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from confluent_kafka import Producer
 from load_tests import broker
 from load_tests.peers import ROOT, environment
 from load_tests.store_rate.stream import Body, Made
+from prometheus_client.parser import text_string_to_metric_families
 
 from headstream.schemas.topics import PARTITIONER, Topics
 from headstream.services.blazegraph import (
@@ -87,7 +88,7 @@ def bare(url: str, bodies: Sequence[Body]) -> Rate:
 class Worker:
     """A sink worker as a process, with a topic of its own; what it did is read from its metrics."""
 
-    def __init__(self, bootstrap: str, store: str, folder: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, bootstrap: str, store: str, folder: Path) -> None:
         self.topics = Topics(f"w{uuid.uuid4().hex[:10]}")
         broker.make_topics(bootstrap, self.topics.identified, self.topics.dead_letters, partitions=4)
         (self._port,) = free_ports(1)
@@ -102,7 +103,6 @@ class Worker:
             HEADSTREAM_READY_FILE=str(self._ready),
             HEADSTREAM_LOG_LEVEL="WARNING",
             HEADSTREAM_CONFIG="off",
-            **environ,
         )
         self._producer = Producer(
             {
@@ -156,26 +156,22 @@ class Worker:
     def buckets(self, stage: str) -> dict[float, float]:
         """The freshness histogram of a stage: events by the upper end of each bucket."""
         text = self._client.get(f"http://127.0.0.1:{self._port}/metrics").text
-        pattern = rf'^headstream_sink_freshness_seconds_bucket{{.*stage="{stage}".*}} ([0-9.e+]+)$'
-        ends = re.findall(r'le="([^"]+)"', "\n".join(_lines(pattern, text)))
-        counts = re.findall(pattern, text, re.MULTILINE)
-        return {float(end): float(count) for end, count in zip(ends, counts, strict=True)}
+        return {
+            float(sample.labels["le"]): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == "headstream_sink_freshness_seconds_bucket" and sample.labels["stage"] == stage
+        }
 
-    def until(
-        self,
-        triples: int,
-        progress: Callable[[float], None] = lambda stored: None,
-        every: float = _POLL_SECONDS,
-    ) -> None:
+    def until(self, triples: int) -> None:
         """Return when so many triples are confirmed."""
         last, moved = -1.0, time.monotonic()
         while (stored := self.metric("triples_total")) < triples:
-            progress(stored)
             if stored != last:
                 last, moved = stored, time.monotonic()
             if time.monotonic() - moved > SECONDS or self._process.poll() is not None:
                 raise Silent(f"the sink stopped at {stored:,.0f} of {triples:,} triples:\n{self._said()}")
-            time.sleep(every)
+            time.sleep(_POLL_SECONDS)
 
     def cpu(self) -> float:
         times = psutil.Process(self._process.pid).cpu_times()
@@ -192,18 +188,14 @@ class Worker:
         return self._log.read_text(errors="replace")[-2000:]
 
 
-def _lines(pattern: str, text: str) -> list[str]:
-    return [found.group(0) for found in re.finditer(pattern, text, re.MULTILINE)]
-
-
 def through_the_sink(worker: Worker, made: Sequence[Made]) -> Rate:
     """From the first message sent until the last triple is confirmed, all that lies between included."""
     triples, before = sum(one.triples for one in made), worker.cpu()
-    requests = worker.metric("requests_total")
+    requests, stored = worker.metric("requests_total"), int(worker.metric("triples_total"))
     began = time.perf_counter()
     worker.send(made)
     worker.flush()
-    worker.until(triples)
+    worker.until(stored + triples)
     return Rate(
         triples=triples,
         seconds=time.perf_counter() - began,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
-from load_tests.store_rate.blazegraph import Worker, through_the_sink
+from load_tests.store_rate.blazegraph import Silent, Worker, load, through_the_sink
 from load_tests.store_rate.stream import messages, upto
 
 from headstream.services.blazegraph import (
@@ -42,7 +41,7 @@ class State:
         return self.triples / self.seconds if self.seconds else 0.0
 
 
-def sustained(place: Path, kind: str, triples: int, tell: Callable[[str], None]) -> State:
+def sustained(place: Path, kind: str, triples: int, tell: Callable[[str], None], step: int = STEP) -> State:
     """Fill the Blazegraph in `place` up to so many triples through a sink worker; what is there counts.
 
     The clock runs from the first message of a million handed to Kafka until its last triple is
@@ -57,14 +56,18 @@ def sustained(place: Path, kind: str, triples: int, tell: Callable[[str], None])
     try:
         store.start()
         create_namespace(store.url, NAMESPACE, namespace_properties(NAMESPACE))
-        with Worker(kafka.bootstrap, sparql_url(store.url, NAMESPACE), place, {}) as worker:
+        with Worker(kafka.bootstrap, sparql_url(store.url, NAMESPACE), place) as worker:
+            sent = 0
             while state.triples < triples:
                 stream = messages(kind, state.messages)
-                made = upto(min(STEP, triples - state.triples), stream)
+                made = upto(min(step, triples - state.triples), stream)
                 rate = through_the_sink(worker, made)
                 state = _after(state, len(made), rate.triples, rate.seconds)
                 file.write_text(json.dumps(asdict(state)))
                 tell(_line(state, rate.per_second, store))
+                sent += rate.triples
+                if worker.metric("triples_total") != sent:
+                    raise Silent(f"the sink has {worker.metric('triples_total'):,.0f} of {sent:,} triples")
     finally:
         store.stop()
         kafka.stop()
@@ -86,9 +89,8 @@ def _line(state: State, rate: float, store: BlazegraphService) -> str:
     identity = store.identity()
     memory = psutil.Process(identity.pid).memory_info().rss if identity else 0
     journal = (store.data / JOURNAL).stat().st_blocks * 512
-    load = " ".join(f"{average:.1f}" for average in os.getloadavg())
     return (
         f"{time.strftime('%H:%M:%S')}  {state.triples / 1e6:6.1f} million triples  "
         f"{rate:8,.0f}/s now  {state.per_second:8,.0f}/s in all  journal {journal / 1e9:.2f} GB  "
-        f"store {memory / 1e9:.1f} GB of memory  load {load}"
+        f"store {memory / 1e9:.1f} GB of memory  load {load()}"
     )

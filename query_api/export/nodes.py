@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from pyoxigraph import BlankNode, Literal, NamedNode, Triple
 
-from headstream.query_api.results import without_trailing_zeros
+from headstream.query_api.terms import without_trailing_zeros
 from headstream.schemas.vocabulary import PREFIXES, expand
 
 Term: TypeAlias = NamedNode | Literal | BlankNode | Triple

@@ -10,7 +10,6 @@ from headstream.sinks.stores.blazegraph import BlazegraphStore
 from headstream.sinks.stores.oxigraph import OxigraphStore
 from headstream.sinks.stores.sparql import SparqlStore, SparqlUpdateStore
 from headstream.sinks.stores.store import MemoryStore, Store
-from headstream.sinks.stores.witness import witness as witness
 
 
 def holds(store: Store, triples: Sequence[str]) -> bool:

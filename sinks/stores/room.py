@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from typing import Final
 
@@ -47,10 +48,13 @@ class Room:
             return str(error)
         return None
 
-    def left(self) -> int:
-        """Bytes that the disk has free."""
-        found = os.statvfs(self.folder)
-        return found.f_bavail * found.f_frsize
+    def left(self) -> float:
+        """Bytes that the disk has free, NaN while it cannot be looked at: a scrape shows the rest."""
+        try:
+            found = os.statvfs(self.folder)
+        except OSError:
+            return nan
+        return float(found.f_bavail * found.f_frsize)
 
     def taken(self) -> int:
         """Bytes that the files in the folder take on the disk."""

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from headstream.sinks.stores import Store
-from headstream.sinks.stores.probe import holds, witness
+from headstream.sinks.stores.probe import holds
+from headstream.sinks.stores.witness import witness
 
 _FORMAT: Final = 1
 _SECONDS: Final = 0.5

@@ -30,6 +30,7 @@ from headstream.services.ports import HOST
 from headstream.sinks.dead_letters import FileDeadLetters, Settlements
 from headstream.sinks.freshness import FreshnessLog
 from headstream.sinks.metrics import Metrics
+from headstream.sinks.settings import Settings as SinkSettings
 from headstream.sinks.stores.oxigraph import OxigraphStore
 from headstream.stream_processors.metrics import Metrics as TrackerMetrics
 
@@ -49,7 +50,8 @@ def serve(places: Places) -> None:
     configure(os.environ)
     api = ApiSettings.from_env(os.environ)
     api.check_exposure()
-    store = OxigraphStore(places.store)
+    sink = SinkSettings.from_env({**os.environ, "HEADSTREAM_STORE_URL": "memory:"})
+    store = OxigraphStore(places.store, free_bytes=sink.free_bytes)
     registry = CollectorRegistry()
     pipeline = open_pipeline(places, store, base=api.base_iri, registry=registry)
     taker = _Taker(pipeline, CaptureSettings.from_env(os.environ), places)

@@ -38,7 +38,7 @@ def test_what_a_client_sends_as_a_rule_is_plain_at_a_glance() -> None:
         "[" * (MAX_DEPTH + 2) + "]" * (MAX_DEPTH + 2),
         '{"a":' * (MAX_DEPTH + 2) + "1" + "}" * (MAX_DEPTH + 2),
         '[{"a":' * (MAX_DEPTH // 2 + 1) + "1" + "}]" * (MAX_DEPTH // 2 + 1),
-        '"["',
+        "[" + '["]",' * (MAX_DEPTH + 2) + "0" + ',"["]' * (MAX_DEPTH + 2) + "]",
     ],
 )
 def test_what_may_need_a_look_is_not_plain(text: str) -> None:

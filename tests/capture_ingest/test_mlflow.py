@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,9 +44,13 @@ class Tracked:
 def tracked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracked]:
     # MLflow writes a new database in some hundred transactions, each of which waits for a disk.
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    place = Path(tempfile.mkdtemp(prefix="headstream-mlflow-", dir=memory))
-    path = place / ("runs" if request.param == "directory" else "mlflow.db")
-    uri = str(path) if request.param == "directory" else f"sqlite:///{path}"
+    with tempfile.TemporaryDirectory(prefix="headstream-mlflow-", dir=memory) as name:
+        yield _tracked(Path(name), request.param, tmp_path_factory.mktemp("graph"))
+
+
+def _tracked(place: Path, kind: str, folder: Path) -> Tracked:
+    path = place / ("runs" if kind == "directory" else "mlflow.db")
+    uri = str(path) if kind == "directory" else f"sqlite:///{path}"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(SCRIPT), uri, str(place / "files")],
         cwd=place,
@@ -59,9 +62,7 @@ def tracked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     )
     assert done.returncode == 0, done.stderr
     ids = json.loads(done.stdout.splitlines()[-1])
-    graph = build(tmp_path_factory.mktemp("graph"), items(path))
-    yield Tracked(path=path, files=place / "files", ids=ids, graph=graph)
-    shutil.rmtree(place)
+    return Tracked(path=path, files=place / "files", ids=ids, graph=build(folder, items(path)))
 
 
 def items(path: Path, selection: Selection = EVERYTHING, mounts: Mounts | None = None) -> Iterator[Item]:

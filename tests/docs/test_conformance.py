@@ -23,7 +23,7 @@ def commands() -> dict[str, set[str]]:
     """The options of each command of the family that takes other trackers' records."""
     family = typer.main.get_command(app).commands["ingest"]
     found = {}
-    for name in ("mlflow", "openlineage", "flowcept", "w3c-prov"):
+    for name in sorted(family.commands.keys() - {"provlake"}):  # That one is in gateway.md.
         options = [each for each in family.commands[name].params if each.param_type_name == "option"]
         found[name] = {opt for each in options for opt in each.opts} - {"--help", "-h"}
     return found

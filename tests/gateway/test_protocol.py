@@ -236,3 +236,21 @@ def test_a_store_of_no_kind_is_refused_with_the_kinds_that_there_are(within) -> 
 )
 def test_the_protocol_is_met_under_every_way_to_write_a_service_url(path: str, expected: str) -> None:
     assert plain(path) == expected
+
+
+def test_a_name_that_utf8_cannot_spell_costs_its_own_message_only(within) -> None:
+    gateway = within()
+    refused = {"act_type": "party", "dataflow_name": "\ud800", "prov_obj": {"wf_execution": "\udfff"}}
+    findings = gateway.post(json.dumps([BEGIN, refused]).encode())
+    assert [found[0]["type"] for found in findings] == ["unknown-act"]
+    assert len(gateway.events) == 1 and len(gateway.letters.letters) == 1
+
+
+def test_a_document_that_utf8_cannot_spell_fails_nobody_elses_request(within) -> None:
+    gateway = within()
+    answer = gateway.http.post("/data-stores", content=b'{"id": "\\ud800", "type": "GPFS"}')
+    assert answer.status_code in {201, 400}
+    gateway.post([BEGIN])
+    assert gateway.http.get("/data-stores").status_code == 200
+    deep = b'{"id": "s", "type": "GPFS", "more": ' + b"[" * 900 + b"]" * 900 + b"}"
+    assert gateway.http.post("/data-stores", content=deep).status_code == 400

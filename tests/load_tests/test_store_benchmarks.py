@@ -26,5 +26,5 @@ def test_bare_clients_and_ours_write_the_same_facts_in_one_run(artefacts: Artefa
 def test_a_long_run_that_was_stopped_goes_on_where_it_was(artefacts: Artefacts, tmp_path: Path) -> None:
     first = run("load_tests.store_rate", "--triples", "10000", "--data", str(tmp_path))
     assert first["triples"] >= 10_000
-    second = run("load_tests.store_rate", "--triples", "20000", "--data", str(tmp_path))
+    second = run("load_tests.store_rate", "--triples", "20000", "--step", "2000", "--data", str(tmp_path))
     assert second["messages"] > first["messages"] and second["triples"] < first["triples"] + 12_000

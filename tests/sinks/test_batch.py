@@ -78,10 +78,10 @@ def test_a_batch_of_a_slow_stream_waits_as_long_as_the_last_write_took_and_never
     writes=st.lists(st.floats(0.001, 0.09), min_size=2, max_size=20),
     gaps=st.lists(st.floats(0.0, 0.2), min_size=1, max_size=40),
 )
-def test_a_stream_that_is_kept_up_with_keeps_the_store_busy_half_of_the_time_at_most(
+def test_messages_that_come_between_writes_keep_the_store_busy_half_of_the_time_at_most(
     writes: list[float], gaps: list[float]
 ) -> None:
-    """Whatever comes when, and however long each write takes, as long as no batch is full or old."""
+    """Each comes when the write before it has ended; one that comes during a write goes right behind it."""
     now, last, busy, started = 0.0, 0.0, 0.0, None
     for number, gap in enumerate(gaps):
         now += gap

@@ -12,7 +12,8 @@ from headstream.sinks.dead_letters import MemoryDeadLetters
 from headstream.sinks.errors import StoreBusy
 from headstream.sinks.statements import render
 from headstream.sinks.stores import MemoryStore, OxigraphStore, Store
-from headstream.sinks.stores.probe import holds, witness
+from headstream.sinks.stores.probe import holds
+from headstream.sinks.stores.witness import witness
 
 BASE = "https://example.org/"
 

@@ -30,6 +30,13 @@ def listed(uri: str, beside: Path | None = None) -> Listed:
 
     They are named by the URI, whatever folder they were found in. Nothing is fetched from anywhere.
     """
+    try:
+        return _listed(uri, beside)
+    except (OSError, ValueError) as error:
+        return Listed(unlisted=f"{uri} cannot be listed: {error}")
+
+
+def _listed(uri: str, beside: Path | None) -> Listed:
     folder = _folder(uri)
     if beside is not None and beside.is_dir() and (folder is None or not folder.is_dir()):
         folder = beside
@@ -52,11 +59,16 @@ def listed(uri: str, beside: Path | None = None) -> Listed:
 
 def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
     """Every folder with the names of its files, in order; what lies in the folder of a model is its own."""
-    for path, folders, names in os.walk(folder):
+    for path, folders, names in os.walk(folder, onerror=_refuse):
         if _MODEL in names:
             folders.clear()
         folders.sort()
         yield Path(path), sorted(names)
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that cannot be read is said, not passed over."""
+    raise error
 
 
 def _folder(uri: str) -> Path | None:
@@ -66,11 +78,11 @@ def _folder(uri: str) -> Path | None:
     return Path(uri) if uri and not parts.scheme else None
 
 
-def _size(path: Path) -> int:
+def _size(path: Path) -> int | None:
     try:
         return path.stat().st_size
     except OSError:
-        return 0
+        return None
 
 
 def _facts(path: Path) -> dict[str, Any]:

@@ -110,16 +110,20 @@ class Database:
         return {row["key"]: row["value"] or "" for row in rows}
 
     def _points(self, run: str) -> Iterator[Point]:
-        linked: dict[tuple[str, int, int], tuple[DatasetKey | None, str]] = {}
+        # By the value too: two models may have a metric of one name in one millisecond.
+        linked: dict[tuple[str, int, int, float], tuple[DatasetKey | None, str]] = {}
         if "logged_model_metrics" in self._tables:
             for row in self._rows("SELECT * FROM logged_model_metrics WHERE run_id = ?", run):
-                key = (row["metric_name"], row["metric_step"], row["metric_timestamp_ms"])
+                place = (row["metric_name"], row["metric_step"], row["metric_timestamp_ms"])
                 name, digest = row["dataset_name"], row["dataset_digest"]
-                linked[key] = (DatasetKey(name, digest) if name else None, row["model_id"])
+                linked[*place, row["metric_value"]] = (
+                    DatasetKey(name, digest) if name else None,
+                    row["model_id"],
+                )
         for row in self._rows("SELECT * FROM metrics WHERE run_uuid = ? ORDER BY key, timestamp", run):
             place = (row["key"], row["step"], row["timestamp"])
             value = float("nan") if row["is_nan"] else _INFINITE.get(row["value"], row["value"])
-            yield Point(*place, value, *linked.get(place, (None, None)))
+            yield Point(*place, value, *linked.get((*place, row["value"]), (None, None)))
 
     def _datasets(self, run: str) -> Iterator[Dataset]:
         if "datasets" not in self._tables:

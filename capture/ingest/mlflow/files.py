@@ -102,7 +102,9 @@ class Directory:
             if isinstance(read, Refused):
                 yield read
             else:
-                points.append(read._replace(model=models.get((read.key, read.step, read.at))))
+                points.append(
+                    read._replace(model=models.get((read.key, read.step, read.at, repr(read.value))))
+                )
         artifacts = listed(str(meta.get("artifact_uri") or ""), path / "artifacts")
         yield Run(
             id=str(meta.get("run_id") or path.name),
@@ -152,15 +154,18 @@ class Directory:
         ours = {model.id for model in made}
         return [model for model in used if model.id not in ours], made, datasets
 
-    def _models_of_points(self, run: str, models: list[str]) -> dict[tuple[str, int, int], str]:
-        """Which model each point of a run is of: MLflow keeps it with the model."""
+    def _models_of_points(self, run: str, models: list[str]) -> dict[tuple[str, int, int, str], str]:
+        """Which model each point of a run is of: MLflow keeps it with the model.
+
+        By the value too (as text, so that NaN is one): two models may have a metric in one millisecond.
+        """
         found = {}
         for model in models:
             for key, path in _files(self._folder_of(model) / "metrics"):
                 for words in map(str.split, path.read_text("utf-8").splitlines()):
                     with suppress(ValueError):  # The same line of the run is refused.
                         if len(words) > 3 and words[3] == run:
-                            found[key, int(words[2]), int(words[0])] = model
+                            found[key, int(words[2]), int(words[0]), repr(float(words[1]))] = model
         return found
 
     def _folder_of(self, model: str) -> Path:

@@ -55,7 +55,7 @@ class Artifact:
     """A file among the artifacts of a run."""
 
     location: str
-    size: int
+    size: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,6 @@ from headstream import __version__
 from headstream.cli import (
     configuration,
     exporting,
-    importing,
     ingesting,
     letters,
     lifecycle,
@@ -45,8 +44,7 @@ for family in (
     questions,
     exporting,
     publishing,
-    ingesting,  # It makes the group `ingest` that the others join.
-    importing,
+    ingesting,
     rebuilding,
     letters,
     running,

@@ -15,6 +15,7 @@ import typer
 
 from headstream import live
 from headstream.cli.advancing import advancing
+from headstream.cli.rebuilding import tell_refused
 from headstream.cli.telling import Data, Json, places, tell
 from headstream.errors import CommandError
 from headstream.places import Places
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 30.0
 
-GROUP = "ingest"
 
 Files = Annotated[list[Path], typer.Argument(help="Files, or folders of them.")]
 Stores = Annotated[
@@ -49,14 +49,8 @@ RefusedFile = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the group `ingest`, which others may have made."""
-    family = next((each.typer_instance for each in app.registered_groups if each.name == GROUP), None)
-    if family is None:
-        family = typer.Typer(
-            no_args_is_help=True, help="Bring in what other trackers recorded; again changes nothing."
-        )
-        app.add_typer(family, name=GROUP)
+def join(family: typer.Typer) -> None:
+    """Add the commands to the group `ingest`."""
     for command in (mlflow, openlineage, flowcept):
         family.command()(command)
     family.command("w3c-prov")(w3c_prov)
@@ -250,7 +244,14 @@ def _ingest(source: str, items: Iterator[Item], given: Known, to: _To) -> None:
             say=tell,
         )
         if built is not None:
-            facts |= {"triples": built.triples, "triples_before": built.before, "hash": built.hash}
+            facts |= {
+                "triples": built.triples,
+                "triples_before": built.before,
+                "hash": built.hash,
+                "refused_by_tracker": dict(built.replayed.refused),
+                "refused_by_store": built.refused_by_store,
+            }
+            tell_refused(built)
     else:
         left = importing.tell(items, source, os.environ, report, given.documents)
         facts |= {"spools": len(left), "taken": _taken(where, left, to.wait)}

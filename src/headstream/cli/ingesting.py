@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headstream import live
+from headstream.cli import importing
 from headstream.cli.telling import Data, Json, places, progress, tell
 from headstream.errors import CommandError
 from headstream.places import Places
@@ -28,6 +29,7 @@ family = typer.Typer(no_args_is_help=True, help="Bring what other trackers wrote
 
 def register(app: typer.Typer) -> None:
     app.add_typer(family, name="ingest")
+    importing.join(family)
 
 
 @family.callback()

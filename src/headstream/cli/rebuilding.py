@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from headstream import live
 from headstream.cli.advancing import advancing
 from headstream.cli.telling import Data, Json, places, tell
 from headstream.places import Places
+
+if TYPE_CHECKING:
+    from headstream.rebuilding import Rebuilt
 
 SHOWN = 20
 
@@ -106,7 +109,15 @@ def replay(
     _tell_replay(chosen, into, rebuilt, as_json)
 
 
-def _tell_replay(source: str, into: str, rebuilt: Any, as_json: bool) -> None:
+def tell_refused(rebuilt: Rebuilt) -> None:
+    """What the tracker or the store would not take of what was read."""
+    for reason, count in rebuilt.replayed.refused.items():
+        tell(f"{count} refused: {reason}")
+    if rebuilt.refused_by_store:
+        tell(f"{rebuilt.refused_by_store} events refused by the store, or with a fact that none may be given")
+
+
+def _tell_replay(source: str, into: str, rebuilt: Rebuilt, as_json: bool) -> None:
     done = rebuilt.replayed
     if as_json:
         facts = {
@@ -128,10 +139,7 @@ def _tell_replay(source: str, into: str, rebuilt: Any, as_json: bool) -> None:
         tell(f"partition {number}: what was before offset {offset} is missing, as you allowed")
     if rebuilt.before:
         tell(f"{into} held {rebuilt.before} triples before: the graph is that of both together")
-    for reason, count in done.refused.items():
-        tell(f"{count} refused: {reason}")
-    if rebuilt.refused_by_store:
-        tell(f"{rebuilt.refused_by_store} events refused by the store, or with a fact that none may be given")
+    tell_refused(rebuilt)
     if rebuilt.hash is not None:
         typer.echo(f"graph hash {rebuilt.hash}")
 

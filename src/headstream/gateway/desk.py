@@ -24,7 +24,7 @@ from headstream.gateway.pace import Pace
 from headstream.gateway.reading import Reading
 from headstream.gateway.settings import Settings
 from headstream.query_api import bodies
-from headstream.query_api.errors import TooBusy
+from headstream.query_api.errors import QueryApiError, TooBusy
 
 # Whoever is so far over its rate is refused; below it, it waits for its answer.
 _LONGEST_WAIT: Final = 5.0
@@ -52,12 +52,20 @@ class Desk:
 
     async def accept(self, request: Request, client: str, take: Take) -> Taken:
         """Read, take and keep a body; what is returned is durable. Raises QueryApiError."""
+        try:
+            return await self._accepted(request, client, take)
+        except QueryApiError as error:  # Clients that never repeat have lost what they sent.
+            self.metrics.refused.labels(reason=error.reason).inc()
+            raise
+
+    async def _accepted(self, request: Request, client: str, take: Take) -> Taken:
         started = time.monotonic()
         with self._place():
             address = request.client.host if request.client else ""
             self._demand_pace(address)
             body = await self._body(request)
-            taken = await run_in_threadpool(take, body) if len(body) > _LONG_BODY else take(body)
+            beside = len(body) > _LONG_BODY or self.intake.busy or self.lineage.busy
+            taken = await run_in_threadpool(take, body) if beside else take(body)
             if not taken.parcel.empty:
                 await asyncio.wrap_future(self.keeper.keep(taken.parcel))
             self.metrics.messages.labels(client=client).inc(taken.messages)

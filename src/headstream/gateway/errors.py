@@ -4,6 +4,8 @@ QueryApiError
 |-- NotKept                503  what was said could not be made durable: nobody may take it for kept
 `-- RequestRefused
     |-- TooFast            429  a client says more in a second than it may
+    |-- NoSuchThing        404  the graph has nothing of this name
+    |-- TooMuch            422  an answer with more rows than one may have
     |-- TooSlow            408  a body that does not come to its end
     `-- DefinitionRefused  406  a prospective document breaks a rule; the ProvLake client reads `error`
 """
@@ -26,6 +28,20 @@ class TooSlow(RequestRefused):
 
     status = 408
     title = "The body does not come"
+
+
+class NoSuchThing(RequestRefused):
+    """The graph has nothing of this name."""
+
+    status = 404
+    title = "There is no such thing"
+
+
+class TooMuch(RequestRefused):
+    """The answer would have more rows than one may have."""
+
+    status = 422
+    title = "The answer is too large"
 
 
 class NotKept(QueryApiError):

@@ -71,11 +71,11 @@ def ingest(
     done = Ingested()
     for path in files:
         done.files += 1
-        for message in _messages(path, progress):
+        for number, message in enumerate(_messages(path, progress), start=1):
             done.messages += 1
             said = translator.translate(message)
             if isinstance(said, Rejected):
-                _refuse(done, path, said)
+                _refuse(done, path, number, said)
                 continue
             done.events += len(said.events)
             done.runs.add((said.workflow, said.execution))
@@ -104,10 +104,10 @@ def _messages(path: Path, progress: Callable[[int], object]) -> Iterator[Any]:
         raise Unreadable(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _refuse(done: Ingested, path: Path, rejected: Rejected) -> None:
+def _refuse(done: Ingested, path: Path, number: int, rejected: Rejected) -> None:
     done.reasons[rejected.reason] += 1
     if len(done.refused) < _SHOWN:
-        done.refused.append(f"{path}: message {done.messages}: {rejected.message}")
+        done.refused.append(f"{path}: message {number}: {rejected.message}")
 
 
 def _flush(spool: SpoolTransport) -> None:

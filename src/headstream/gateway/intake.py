@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+from headstream.capture.gateway.errors import MessageRefused
 from headstream.capture.gateway.provlake import Bagging, Rejected, Translated, Translator
-from headstream.capture.gateway.wire import is_plain
+from headstream.capture.gateway.wire import cleaned, is_plain
 from headstream.gateway.errors import DefinitionRefused
 from headstream.gateway.keeping import Parcel
 from headstream.gateway.metrics import Metrics
@@ -24,14 +25,14 @@ from headstream.schemas.dead_letters import GATEWAY
 from headstream.schemas.definition import Definition, Store, parse_definition, parse_store
 from headstream.schemas.documents import Document, content, document
 from headstream.schemas.errors import InvalidDefinition, SchemaError
-from headstream.schemas.events import IN, OUT, Bag, StepEnded, StepStarted, ValuesAdded
+from headstream.schemas.events import IN, OUT, Bag, RunEnded, StepEnded, StepStarted, ValuesAdded
 from headstream.schemas.facts import DeadLetter, Origin
 from headstream.schemas.topics import run_key
 
 PROVLAKE: Final = "gateway:provlake"
 BAG_SIZE: Final = 50
 # A dead letter is one message, and a broker takes 1 MB of them.
-LARGEST_LETTER: Final = 900_000
+_LARGEST_LETTER: Final = 900_000
 _MOST_RUNS: Final = 1000
 
 _Parsed = TypeVar("_Parsed")
@@ -84,6 +85,11 @@ class Intake:
     def __post_init__(self) -> None:
         self._translator = Translator(recall=self.notes.recall)
         self._bagging = Bagging(self._translator, bag_size=BAG_SIZE, producer=self.producer)
+
+    @property
+    def busy(self) -> bool:
+        """Somebody is at it: whoever may not wait must not ask now."""
+        return self._lock.locked()
 
     @property
     def stores(self) -> tuple[Store, ...]:
@@ -176,6 +182,10 @@ class Intake:
         lost = self.notes.keep(said)
         if lost:
             self.metrics.unremembered.inc(lost)
+        else:
+            for each in said:  # A message that comes after the end finds its scope in the notes.
+                if any(isinstance(event, RunEnded) for event in each.events):
+                    self._translator.forget(each.workflow, each.execution)
         for run in self._translator.runs[: max(0, len(self._translator.runs) - _MOST_RUNS)]:
             self._translator.forget(*run)
         self.metrics.runs.set(len(self._translator.runs))
@@ -206,16 +216,13 @@ class Intake:
                     )
 
     def _letter(self, rejected: Rejected) -> DeadLetter:
-        """The message as it came (cut where no broker would take it), under the run that it names."""
+        """The message as it came, under the run that it names."""
         self._letters += 1
         self.metrics.rejected.labels(reason=rejected.reason).inc()
-        source = rejected.source
-        text = source if isinstance(source, str) else json.dumps(source, ensure_ascii=False, default=str)
-        return DeadLetter(
+        return letter(
+            rejected.source,
             origin=Origin(topic=PROVLAKE, partition=0, offset=self._letters),
-            key=_run_named(source),
-            value=text.encode("utf-8", "replace")[:LARGEST_LETTER],
-            stage=GATEWAY,
+            key=_run_named(rejected.source),
             reason=rejected.reason,
             error=Rejected.__name__,
             message=rejected.message,
@@ -234,6 +241,23 @@ class Intake:
         )
 
 
+def letter(
+    source: object, *, origin: Origin, key: bytes, reason: str, error: str, message: str, at: int
+) -> DeadLetter:
+    """The dead letter of a message of a foreign client: as it came, cut where no broker would take it."""
+    text = source if isinstance(source, str) else json.dumps(source, ensure_ascii=False, default=str)
+    return DeadLetter(
+        origin=origin,
+        key=key,
+        value=text.encode("utf-8", "replace")[:_LARGEST_LETTER],
+        stage=GATEWAY,
+        reason=reason,
+        error=error,
+        message=message,
+        at=at,
+    )
+
+
 def messages_of(body: bytes) -> list[Any] | Rejected:
     """What is in a body: Python reads the NaN that the client may write, and which JSON does not have."""
     try:
@@ -249,8 +273,8 @@ def _parsed(body: bytes, parse: Callable[[object], _Parsed]) -> _Parsed:
     if isinstance(read, Rejected):
         raise DefinitionRefused(read.message, remedy="send one JSON object")
     try:
-        return parse(read[0] if len(read) == 1 else read)
-    except InvalidDefinition as error:
+        return parse(cleaned(read[0] if len(read) == 1 else read))
+    except (InvalidDefinition, MessageRefused) as error:
         raise DefinitionRefused(str(error)) from error
 
 
@@ -277,4 +301,5 @@ def _run_named(source: object) -> bytes:
     execution = next(
         (part["wf_execution"] for part in parts if isinstance(part, dict) and "wf_execution" in part), ""
     )
-    return run_key(str(source.get("dataflow_name")), str(execution)).decode("utf-8", "replace").encode()
+    named = (source.get("dataflow_name"), execution)
+    return run_key(*(str(each).encode("utf-8", "replace").decode() for each in named))

@@ -167,6 +167,7 @@ class Keeper(threading.Thread):
     def keep(self, parcel: Parcel) -> Future[None]:
         """A promise that is kept when the parcel is durable, and else fails with NotKept."""
         future: Future[None] = Future()
+        future.set_running_or_notify_cancel()  # Who no longer waits (a server that ends) cancels nothing.
         self._queue.put((parcel, future))
         self._metrics.waiting.inc()
         return future
@@ -199,6 +200,10 @@ class Keeper(threading.Thread):
             failure = error
         except Exception as error:
             log.exception("an error that nobody foresaw")
+            if len(waiting) > 1:  # One is to blame, and the others must not pay: a repeat changes nothing.
+                for each in waiting:
+                    self._round([each])
+                return
             failure = NotKept(f"an error that nobody foresaw: {error}", remedy=_REMEDY)
         self._metrics.waiting.dec(len(waiting))
         for _, future in waiting:  # 4

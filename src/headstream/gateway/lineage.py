@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,10 +10,9 @@ from typing import Any, Final
 from headstream.capture.gateway.provlake import Rejected
 from headstream.capture.ingest.openlineage import Translator
 from headstream.capture.ingest.told import Item, Refused, Told, Unmapped
-from headstream.gateway.intake import BAG_SIZE, LARGEST_LETTER, Finding, Taken, messages_of
+from headstream.gateway.intake import BAG_SIZE, Finding, Taken, letter, messages_of
 from headstream.gateway.keeping import Parcel
 from headstream.gateway.metrics import Metrics
-from headstream.schemas.dead_letters import GATEWAY
 from headstream.schemas.events import Bag
 from headstream.schemas.facts import DeadLetter, Origin
 from headstream.schemas.topics import run_key
@@ -37,14 +35,19 @@ class Lineage:
     _translator: Translator = field(default_factory=Translator)
     _letters: int = 0
 
+    @property
+    def busy(self) -> bool:
+        """Somebody is at it: whoever may not wait must not ask now."""
+        return self._lock.locked()
+
     def take(self, body: bytes) -> Taken:
         """Take run events; those about a job or a dataset alone have no place and are counted."""
         found = messages_of(body)
         if isinstance(found, Rejected):
             refused = Refused(reason=found.reason, message=found.message, where="the body")
             with self._lock:
-                letter = self._letter(refused, found.source)
-            return Taken(parcel=Parcel(letters=(letter,)), messages=1, findings=((_finding(refused),),))
+                refusal = self._letter(refused, found.source)
+            return Taken(parcel=Parcel(letters=(refusal,)), messages=1, findings=((_finding(refused),),))
         bags: list[Bag] = []
         letters: list[DeadLetter] = []
         findings: list[tuple[Finding, ...]] = []
@@ -81,12 +84,10 @@ class Lineage:
     def _letter(self, refused: Refused, source: Any) -> DeadLetter:
         self._letters += 1
         self.metrics.rejected.labels(reason=refused.reason).inc()
-        text = source if isinstance(source, str) else json.dumps(source, ensure_ascii=False, default=str)
-        return DeadLetter(
+        return letter(
+            source,
             origin=Origin(topic=OPENLINEAGE, partition=0, offset=self._letters),
             key=run_key("openlineage", ""),
-            value=text.encode("utf-8", "replace")[:LARGEST_LETTER],
-            stage=GATEWAY,
             reason=refused.reason,
             error=Refused.__name__,
             message=refused.message,

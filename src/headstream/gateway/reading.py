@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import unquote
 
+from headstream.gateway.errors import NoSuchThing, TooMuch
 from headstream.query_api import runs, terms
 from headstream.query_api.catalogue import catalogue
-from headstream.query_api.errors import RequestRefused, StoreError, StoreUnavailable
+from headstream.query_api.errors import StoreError, StoreUnavailable
 from headstream.query_api.guard import Form
 from headstream.query_api.results import rows_of
 from headstream.query_api.store import Limits, QueryStore, Table
@@ -73,13 +74,6 @@ _VALUES: Final = """SELECT ?step ?direction ?value ?text ?attribute ?store WHERE
 } ORDER BY ?step ?direction ?attribute ?value"""
 
 
-class NoSuchThing(RequestRefused):
-    """The graph has nothing under this id."""
-
-    status = 404
-    title = "There is no such thing"
-
-
 @dataclass(slots=True)
 class Reading:
     """Asks whichever store `find` gives at the time; None is a gateway without a graph to ask."""
@@ -132,9 +126,11 @@ class Reading:
         ]
 
     def runs(self, workflow: str | None = None) -> list[Record]:
-        found, _ = runs.list_runs(
+        found, cut = runs.list_runs(
             self._store(), base_iri=self.base_iri, limits=self.limits, workflow=workflow
         )
+        if cut:
+            raise _too_much()
         return [_run(each) for each in found]
 
     def run(self, name: str) -> Record:
@@ -256,7 +252,10 @@ class Reading:
         found = store.query(_PROLOGUE + text, form=Form.SELECT, limits=self.limits, best_as_written=True)
         if not isinstance(found, Table):
             raise StoreError("a SELECT was not answered by a table")
-        return rows_of(found).records()
+        rows = rows_of(found)
+        if rows.truncated:  # A part is never passed off as the whole.
+            raise _too_much()
+        return rows.records()
 
     def _store(self) -> QueryStore:
         found = self.find()
@@ -324,3 +323,10 @@ def _all(rows: Iterable[Record], key: str) -> list[Any]:
 
 def _present(row: Record, keys: Iterable[str]) -> Record:
     return {key: row[key] for key in keys if row[key] is not None}
+
+
+def _too_much() -> TooMuch:
+    return TooMuch(
+        "the answer has more rows than one may have",
+        remedy="ask for one run or workflow, or raise HEADSTREAM_API_MAX_ROWS",
+    )

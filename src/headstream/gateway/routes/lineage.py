@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from headstream.gateway.desk import Desk
+from headstream.gateway.routes.writing import BODY
 
 CLIENT = "openlineage"
 
@@ -14,8 +15,8 @@ def router(desk: Desk) -> APIRouter:
     """Make the routes; each answers when what it was told is durable."""
     routes = APIRouter(tags=["openlineage"])
 
-    @routes.post("/api/v1/lineage/batch", summary="OpenLineage events", openapi_extra=_BODY)
-    @routes.post("/api/v1/lineage", summary="An OpenLineage event", openapi_extra=_BODY)
+    @routes.post("/api/v1/lineage/batch", summary="OpenLineage events", openapi_extra=BODY)
+    @routes.post("/api/v1/lineage", summary="An OpenLineage event", openapi_extra=BODY)
     async def lineage(request: Request) -> JSONResponse:
         taken = await desk.accept(request, CLIENT, desk.lineage.take)
         found = [finding.as_json() for one in taken.findings for finding in one]
@@ -24,6 +25,3 @@ def router(desk: Desk) -> APIRouter:
         return JSONResponse({"error": found}, 400 if nothing else 200)
 
     return routes
-
-
-_BODY = {"requestBody": {"content": {"application/json": {"schema": {}}}, "required": True}}

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter
-from starlette.requests import Request
 
 from headstream.gateway.desk import Desk
-from headstream.gateway.reading import NoSuchThing
+from headstream.gateway.errors import NoSuchThing
 from headstream.gateway.routes.writing import described
 from headstream.schemas.vocabulary import PREFIXES
 
@@ -87,7 +86,7 @@ def router(desk: Desk) -> APIRouter:
     # Everybody's model is the same here and always loaded.
     @routes.get("/metamodel/load", summary="The model that the graph is written by")
     @routes.post("/metamodel/load", summary="The model that the graph is written by")
-    async def metamodel(request: Request) -> Answer:
+    async def metamodel() -> Answer:
         return {"loaded": True, "namespace": PREFIXES["provml"]}
 
     return routes

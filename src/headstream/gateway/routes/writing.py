@@ -23,7 +23,7 @@ def router(desk: Desk) -> APIRouter:
     """Make the routes that take something; each answers when it is durable."""
     routes = APIRouter(tags=["provlake"])
 
-    @routes.post("/retrospective-provenance", summary="A bag of messages", openapi_extra=_BODY)
+    @routes.post("/retrospective-provenance", summary="A bag of messages", openapi_extra=BODY)
     async def retrospective(request: Request, with_validation: str = "False") -> JSONResponse:
         validate = with_validation.lower() == "true"
         taken = await desk.accept(request, CLIENT, partial(desk.intake.bag, validate=validate))
@@ -32,8 +32,8 @@ def router(desk: Desk) -> APIRouter:
         nothing = not validate and taken.messages > 0 and len(taken.parcel.letters) == taken.messages
         return JSONResponse({"error": found}, 400 if nothing else 200)
 
-    @routes.post("/prospective-provenance", summary="What a workflow is meant to do", openapi_extra=_BODY)
-    @routes.put("/prospective-provenance", summary="What a workflow is meant to do", openapi_extra=_BODY)
+    @routes.post("/prospective-provenance", summary="What a workflow is meant to do", openapi_extra=BODY)
+    @routes.put("/prospective-provenance", summary="What a workflow is meant to do", openapi_extra=BODY)
     async def prospective(request: Request, overwrite: str = "True") -> JSONResponse:
         may = overwrite.lower() != "false"
         try:
@@ -43,7 +43,7 @@ def router(desk: Desk) -> APIRouter:
         (published,) = taken.parcel.documents
         return JSONResponse({"workflow": published.name, "hash": published.content_hash}, CREATED)
 
-    @routes.post("/data-stores", summary="A data store", openapi_extra=_BODY)
+    @routes.post("/data-stores", summary="A data store", openapi_extra=BODY)
     async def store(request: Request) -> JSONResponse:
         try:
             taken = await desk.accept(request, CLIENT, desk.intake.store)
@@ -62,4 +62,4 @@ def described(store: Store, base_iri: str) -> dict[str, Any]:
     return {**store_document(store), "data_store_hkg_id": iri, "hkg_id": iri}
 
 
-_BODY = {"requestBody": {"content": {"application/json": {"schema": {}}}, "required": True}}
+BODY = {"requestBody": {"content": {"application/json": {"schema": {}}}, "required": True}}
