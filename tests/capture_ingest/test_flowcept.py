@@ -14,6 +14,7 @@ from headstream.capture.ingest.flowcept import read_flowcept
 from headstream.capture.ingest.told import Refused, Told, Unmapped
 from headstream.schemas.definition import parse_definition
 from headstream.schemas.documents import document
+from headstream.schemas.events import StepEnded
 
 from .conftest import Build, Imported, assert_conforms, assert_updates_add_nothing, build
 
@@ -191,6 +192,26 @@ def test_records_of_other_kinds_are_counted(tmp_path: Path) -> None:
                     '"parent_workflow_id": "v"}\n')  # fmt: skip
     found = [item.reason for item in read_flowcept([path]) if isinstance(item, Unmapped)]
     assert found == ["other-record", "parent-workflow-unnamed"]
+
+
+def test_a_processor_time_beyond_all_numbers_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "buffer.jsonl"
+    prepare = records()[1]
+    prepare["telemetry_at_end"]["process"]["cpu_times"]["user"] = 10**400
+    path.write_text(json.dumps(prepare) + "\n")
+    (told,) = (item for item in read_flowcept([path]) if isinstance(item, Told))
+    assert any(isinstance(event, StepEnded) for event in told.events)
+
+
+def test_what_a_workflow_generated_is_kept_though_its_end_is_not_told(
+    tmp_path: Path, imported: Build
+) -> None:
+    path = tmp_path / "buffer.jsonl"
+    path.write_text('{"type": "workflow", "workflow_id": "w", "name": "fit", "generated": {"best": 0.25}}\n')
+    found = imported(read_flowcept([path])).rows(
+        "SELECT ?run ?best { ?v prov:wasGeneratedBy ?run ; prov:value ?best }"
+    )
+    assert found == [("wfe/fit/w", 0.25)]
 
 
 TEXT = st.text("a:/ \ud800\u00e9", max_size=5)

@@ -78,7 +78,7 @@ def test_a_run_is_an_execution_of_its_experiment_inside_the_run_around_it(tracke
     around = run_of(tracked, "search")
     assert set(rows) == {(run_of(tracked, "coarse"), around), (run_of(tracked, "fine"), around)}
     kinds = tracked.graph.rows("SELECT DISTINCT ?run { ?run a provml:LearningProcessExecution }")
-    assert len(kinds) == 5, "one is deleted"
+    assert len(kinds) == 6, "one is deleted"
     assert dict(tracked.graph.report.unmapped)["deleted-run"] == 1
 
 
@@ -145,6 +145,20 @@ def test_a_metric_of_a_model_and_a_validation_dataset_evaluates_that_model_alone
         (tracked.ids["fine-checkpoint"], 0.002, "Validation", data),
         (tracked.ids["coarse-checkpoint"], 0.2, "Validation", data),
     }
+
+
+def test_metrics_of_two_models_in_one_millisecond_evaluate_each_its_own(tracked: Tracked) -> None:
+    rows = tracked.graph.rows(
+        """SELECT ?path ?value { ?model provml:hasEvaluation ?e ; prov:value ?path .
+        ?e provml:wasDerivedFromAttribute/provml:name "score" ; prov:value ?value }"""
+    )
+    found = {(Path(path).parent.name, value) for path, value in rows}
+    assert found == {(tracked.ids["rival-one"], 1.0), (tracked.ids["rival-two"], 2.0)}
+
+
+def test_what_has_no_place_is_counted_by_reason(tracked: Tracked) -> None:
+    assert dict(tracked.graph.report.unmapped) == {"deleted-run": 1}
+    assert not tracked.graph.report.refused
 
 
 def test_x10_tells_the_evaluations_of_a_model_by_stage(tracked: Tracked) -> None:

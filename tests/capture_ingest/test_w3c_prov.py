@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from prov.model import ProvDocument
 
-from headstream.capture.ingest.told import Refused, Told
+from headstream.capture.ingest.told import Refused, Told, Unmapped
 from headstream.capture.ingest.w3c_prov import Names, read_prov
 
 from .conftest import Build, Imported, assert_conforms, assert_updates_add_nothing, build
@@ -152,6 +153,41 @@ def test_a_wrong_statement_is_skipped_and_counted_and_the_rest_is_read(tmp_path:
     assert isinstance(refused, Refused) and refused.reason == "statement-skipped"
     assert re.search("line 3.*nowhere", refused.message)
     assert isinstance(told, Told) and "http://example.org/a" in str(told.events)
+
+
+def test_what_relations_say_beside_what_has_a_place_is_counted(tmp_path: Path) -> None:
+    document = ProvDocument()
+    document.add_namespace("ex", "http://example.org/")
+    document.agent("ex:cron", {"prov:type": document.valid_qualified_name("prov:SoftwareAgent")})
+    run, raw = document.activity("ex:run"), document.entity("ex:raw")
+    document.used(run, raw, other_attributes={"prov:role": "input", "ex:bytes": 3})
+    document.wasDerivedFrom("ex:tiles", raw, other_attributes={"ex:by": "hand"})
+    document.serialize(str(tmp_path / "a.json"))
+    found = [item.reason for item in read_prov([tmp_path / "a.json"]) if isinstance(item, Unmapped)]
+    assert sorted(found) == ["agent-alone", "relation-attribute", "relation-attribute"]
+
+
+@pytest.mark.parametrize(
+    ("start", "reasons"),
+    [("9999-12-31T23:59:59.999999+00:00", []), ("0001-01-01T00:00:00+05:00", ["bad-time"])],
+)
+def test_a_time_that_stands_for_never_is_taken_or_refused_and_the_rest_is_read(
+    tmp_path: Path, start: str, reasons: list[str]
+) -> None:
+    path = tmp_path / "never.json"
+    path.write_text(
+        json.dumps(
+            {
+                "prefix": {"ex": "http://example.org/"},
+                "activity": {"ex:a": {"prov:startTime": start}},
+                "used": {"_:u": {"prov:activity": "ex:a", "prov:entity": "ex:e"}},
+            }
+        )
+    )
+    items = list(read_prov([path]))
+    assert [item.reason for item in items if isinstance(item, Refused)] == reasons
+    (told,) = (item for item in items if isinstance(item, Told))
+    assert "http://example.org/e" in str(told.events)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import mlflow
+from mlflow import MlflowClient
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import LoggedModelOutput
@@ -61,6 +62,24 @@ try:
         raise ValueError("diverged")
 except ValueError:
     pass
+with mlflow.start_run(run_name="rivals") as run:
+    valid = dataset("valid")
+    mlflow.log_input(valid, context="validation")
+    for name, value in (("one", 1.0), ("two", 2.0)):  # In one millisecond.
+        rival = mlflow.initialize_logged_model(name=name)
+        ids[f"rival-{name}"] = rival.model_id
+        mlflow.log_outputs([LoggedModelOutput(rival.model_id, step=1)])
+        MlflowClient().log_metric(
+            run.info.run_id,
+            "score",
+            value,
+            timestamp=1_700_000_000_000,
+            step=1,
+            model_id=rival.model_id,
+            dataset_name=valid.name,
+            dataset_digest=valid.digest,
+        )
+        mlflow.finalize_logged_model(rival.model_id, "READY")
 with mlflow.start_run(run_name="gone") as run:
     pass
 mlflow.delete_run(run.info.run_id)

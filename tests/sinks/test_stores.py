@@ -1,6 +1,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from headstream.schemas.facts import Identified
 from headstream.sinks.errors import ConfigurationError, StoreBusy, StoreIncomplete, StoreRefused, StoreUnknown
 from headstream.sinks.graph_difference import difference
 from headstream.sinks.graph_hash import graph_hash
+from headstream.sinks.metrics import Metrics
 from headstream.sinks.statements import render
 from headstream.sinks.stores import (
     BlazegraphStore,
@@ -20,6 +22,7 @@ from headstream.sinks.stores import (
     Store,
     open_store,
 )
+from headstream.sinks.stores.room import Room
 
 BASE = "https://provml.example.org/id/"
 
@@ -201,3 +204,11 @@ def test_a_location_says_which_store_it_means(location: str, kind: type[Store]) 
 def test_a_location_that_means_nothing_says_what_to_give(location: str) -> None:
     with pytest.raises(ConfigurationError, match="oxigraph:PATH"):
         open_store(location)
+
+
+def test_a_disk_that_cannot_be_looked_at_hides_no_other_metric(tmp_path: Path) -> None:
+    metrics = Metrics()
+    metrics.watch(Room(tmp_path / "gone"))
+    shown = {sample.name: sample.value for family in metrics.registry.collect() for sample in family.samples}
+    assert isnan(shown["headstream_sink_store_free_bytes"])
+    assert shown["headstream_sink_triples_total"] == 0
