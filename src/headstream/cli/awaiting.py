@@ -92,7 +92,7 @@ def await_taken(where: Places, spools: Sequence[Path], seconds: float) -> Awaite
     deadline = time.monotonic() + seconds
     with advancing("waiting until it is taken", "spools") as advance:
         while waiting := [spool for spool in spools if spool.exists()]:
-            advance(len(spools) - len(waiting), len(spools), 0)
+            advance(len(spools) - len(waiting), len(spools))
             if taker is None or not taker.alive or time.monotonic() >= deadline:
                 break
             time.sleep(_PAUSE)

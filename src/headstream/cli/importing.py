@@ -195,7 +195,7 @@ def _ingest(source: str, unit: str, read: Read, given: Known, to: _To, data: Pat
     if to.refused is not None:
         to.refused.write_text("", "utf-8")  # That it can be written is known before the work.
     with advancing("reading", unit) as advance:
-        items = read(lambda done, total: advance(done, total, 0))
+        items = read(advance)
         if to.dry_run:
             importing.count(items, report)
         elif to.into is not None:

@@ -65,7 +65,7 @@ def provlake(
             spool.publish(each)
         with advancing("reading", "bytes") as advance:
             total = sum(path.stat().st_size for path in files)
-            done = ingest(files, known, spool, _summed(lambda read: advance(read, total, 0)))
+            done = ingest(files, known, spool, _summed(lambda read: advance(read, total)))
     finally:
         spool.close()
     awaited = await_taken(where, made, wait)
