@@ -17,6 +17,7 @@ from headstream.query_api.guard import Term
 from headstream.query_api.store import Graph, Table, Truth
 from headstream.query_api.terms import without_trailing_zeros
 from headstream.schemas.identifiers import DEFAULT_BASE
+from headstream.schemas.values import double
 from headstream.schemas.vocabulary import PREFIXES
 
 # JSON-friendly: None, bool, int, finite float, str, or what an rdf:JSON literal holds.
@@ -64,7 +65,8 @@ def plain(term: Term | None) -> Value:
         if datatype in _INTEGERS:
             return int(term.value)
         if datatype in _FLOATS:
-            return _finite(float(term.value))
+            number = float(term.value)
+            return number if math.isfinite(number) else double(number)
         if datatype == _JSON:
             return json.loads(term.value, parse_constant=str)
     except ValueError:
@@ -75,14 +77,6 @@ def plain(term: Term | None) -> Value:
     if datatype == _XSD + "boolean":
         return {"true": True, "1": True, "false": False, "0": False}.get(term.value, term.value)
     return term.value
-
-
-def _finite(number: float) -> float | str:
-    if math.isnan(number):
-        return "NaN"
-    if math.isinf(number):
-        return "INF" if number > 0 else "-INF"
-    return number
 
 
 def as_json(rows: Rows, **first: str) -> str:

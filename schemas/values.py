@@ -83,6 +83,13 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def double(number: float) -> str:
+    """The lexical form of xsd:double: the shortest that reads back as the same number."""
+    if math.isfinite(number):
+        return repr(number)
+    return "NaN" if math.isnan(number) else "INF" if number > 0 else "-INF"
+
+
 def plain(value: Value) -> Any:
     """The value as JSON-like Python data, with references as their text (spec section 5.4)."""
     match value:
@@ -98,7 +105,7 @@ def plain(value: Value) -> Any:
             return {key: plain(item) for key, item in items}
         case float() if not math.isfinite(value):
             # JSON has no such numbers; their XSD names are text that every reader knows.
-            return "NaN" if math.isnan(value) else "INF" if value > 0 else "-INF"
+            return double(value)
     return value
 
 

@@ -5,7 +5,6 @@ Pure functions from events and their plan to facts. Nothing here knows about oth
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -24,6 +23,7 @@ from headstream.schemas.values import (
     Reference,
     Value,
     canonical_json,
+    double,
     plain,
 )
 from headstream.stream_processors.join import Plan, Slot, StepPlan
@@ -81,13 +81,6 @@ def instant(microseconds: int) -> str:
     seconds, fraction = divmod(microseconds, 1_000_000)
     text = _second(seconds)
     return f"{text}.{fraction:06d}".rstrip("0") + "Z" if fraction else text + "Z"
-
-
-def double(number: float) -> str:
-    """xsd:double: the shortest text that reads back as the same number."""
-    if math.isfinite(number):
-        return repr(number)
-    return "NaN" if math.isnan(number) else "INF" if number > 0 else "-INF"
 
 
 def literal(value: Value) -> tuple[str, str]:

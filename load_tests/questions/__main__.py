@@ -5,7 +5,8 @@
 
 Run it in the checkout's root. The graph of N training runs of 300 epochs of 35 batches is made through
 the product's own mapping and written into each engine; 134 runs are 30,037,547 triples. With --keep it
-stays in a folder and is used again. Every answer is warm; the smallest of --repeat is shown, since others
+stays in a folder and is used again, unless --writing has written into it: then it is another graph,
+which is refused (exit status 2). Every answer is warm; the smallest of --repeat is shown, since others
 may share the machine, and p95 with --writing. "first" is the question as it was written at first
 (`first_written/`), which knows no run: for one run it had to answer for all. The rows of all
 engines are compared, and with those as first written; a difference is the exit status 1. With --writing
@@ -54,8 +55,15 @@ class Line:
 
 
 def main() -> int:
-    """Measure and print."""
-    chosen = _options()
+    """Measure and print; what cannot be measured is one sentence."""
+    try:
+        return _measured(_options())
+    except engines.OtherGraph as error:
+        print(f"questions: {error}", file=sys.stderr)
+        return 2
+
+
+def _measured(chosen: argparse.Namespace) -> int:
     shape = Shape(epochs=chosen.epochs, batches=chosen.batches)
     wanted = set(chosen.only.upper().split(",")) if chosen.only else None
     asked = [case for case in cases.cases(shape) if wanted is None or case.id in wanted]
@@ -90,7 +98,11 @@ def _options() -> argparse.Namespace:
     options.add_argument("--epochs", type=int, default=300)
     options.add_argument("--batches", type=int, default=35)
     options.add_argument("--engine", default="blazegraph,oxigraph", help="of " + ", ".join(engines.ENGINES))
-    options.add_argument("--keep", type=Path, help="folder for the graphs; one that is full is used again")
+    options.add_argument(
+        "--keep",
+        type=Path,
+        help="folder for the graphs; one that is full is used again, unless --writing wrote into it",
+    )
     options.add_argument("--heap", default="4g", help="of Blazegraph's Java")
     options.add_argument("--namespace", default="questions", help="of Blazegraph that holds the graph")
     options.add_argument("--workers", type=int, default=2, help="processes that make the graph")
@@ -98,7 +110,12 @@ def _options() -> argparse.Namespace:
     options.add_argument("--seconds", type=float, default=60.0, help="after which an answer is given up")
     options.add_argument("--only", help="ids of questions, such as Q4,X07")
     options.add_argument("--no-first", action="store_true", help="leave out the questions as first written")
-    options.add_argument("--writing", type=float, default=0.0, help="seconds of questions while writing")
+    options.add_argument(
+        "--writing",
+        type=float,
+        default=0.0,
+        help="seconds of questions while writing, at the end; a folder of --keep cannot be used after that",
+    )
     options.add_argument("--rate", type=float, default=1000.0, help="events a second of --writing")
     options.add_argument("--json", action="store_true")
     return options.parse_args()

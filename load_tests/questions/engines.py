@@ -52,6 +52,10 @@ class Filled:
     seconds: float
 
 
+class OtherGraph(Exception):
+    """The folder holds another graph than the one that is to be asked, so its figures would be of that."""
+
+
 class Engine(Protocol):
     """Answers a query with rows of terms, as they come."""
 
@@ -141,8 +145,13 @@ ENGINES: Final[dict[str, Callable[[Filling], Any]]] = {
 
 
 def _fill(store: Store, filling: Filling, name: str) -> Filled:
-    if (held := store.size()) >= filling.triples:
+    if (held := store.size()) == filling.triples:
         return Filled(triples=held, statements=0, seconds=0.0)
+    if held > filling.triples:
+        raise OtherGraph(
+            f"{name} in {filling.folder} holds {held:,} triples, not {filling.triples:,}: it was filled with "
+            "more runs, or --writing wrote into it; give another folder, or empty this one"
+        )
     shown = 0.0
 
     def progress(done: int) -> None:
@@ -155,5 +164,5 @@ def _fill(store: Store, filling: Filling, name: str) -> Filled:
     loaded = graph.fill(store, source, progress)
     print(f"\r{name}: {loaded.statements:,} statements in {loaded.seconds:.0f} s", file=sys.stderr)
     if (held := store.size()) != filling.triples:
-        raise ValueError(f"{name} holds {held:,} triples, not {filling.triples:,}: empty {filling.folder}")
+        raise OtherGraph(f"{name} holds {held:,} triples, not {filling.triples:,}: empty {filling.folder}")
     return Filled(triples=held, statements=loaded.statements, seconds=loaded.seconds)

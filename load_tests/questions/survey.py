@@ -23,7 +23,6 @@ from headstream.stream_processors.tracker import describe, track
 
 ORIGIN: Final = Origin(topic="load", partition=0, offset=0)
 EXAMPLE: Final = Path(__file__).parents[2] / "tests" / "data" / "worked_example"
-OG: Final = "http://example.org/og#"
 TRIPLES: Final = 984 + 61
 RAW: Final = Reference(
     text="/data/parihaka.sgy",
@@ -58,17 +57,8 @@ def _refuse(rejected: Rejected) -> None:
 
 
 def _domain() -> DomainData:
-    """Domain facts of the surveys, as a copy of the domain knowledge graph."""
-    lines = []
-    for survey, basin, field, report, well in json.loads((EXAMPLE / "domain.json").read_text("utf-8")):
-        lines += [
-            f"<{survey}> <http://www.w3.org/1999/02/22-rdf-syntax-ns#type> <{OG}SeismicSurvey> .",
-            f'<{survey}> <{OG}associatedOilBasin> "{basin}" .',
-            f'<{survey}> <{OG}associatedOilField> "{field}" .',
-            f"<{survey}> <{OG}associatedDocument> <{report}> .",
-            f"<{survey}> <{OG}nearbyOilWell> <{well}> .",
-        ]
-    return DomainData(name="survey", ntriples="\n".join(lines) + "\n")
+    """Domain facts of the survey, as a copy of the domain knowledge graph."""
+    return DomainData(name="survey", ntriples=(EXAMPLE / "domain.nt").read_text("utf-8"))
 
 
 def _second_survey(known: dict[str, Definition]) -> Bag:

@@ -41,6 +41,7 @@ from headstream.services.processes import Child
 
 _STORE: Final = "com.bigdata.rdf.store.AbstractTripleStore"
 _JOURNAL: Final = "com.bigdata.journal.AbstractJournal"
+_RELEASE: Final = "com.bigdata.service.AbstractTransactionService.minReleaseAge"
 _BTREE: Final = "com.bigdata.btree.BTree.branchingFactor"
 _INDEX: Final = f"com.bigdata.namespace.{NAMESPACE}"
 
@@ -96,6 +97,8 @@ VARIANTS: Final[Mapping[str, Variant]] = {
             f"{_JOURNAL}.historicalIndexCacheTimeout": None,
         }
     ),
+    "minReleaseAge 0": Variant({_RELEASE: "0"}),
+    "minReleaseAge 1 h": Variant({_RELEASE: "3600000"}),
     "parallel collector": Variant({}, ("-XX:+UseParallelGC",)),
     "serial collector": Variant({}, ("-XX:+UseSerialGC",)),
     "heap of 512 MB": Variant({}, ("-Xmx512m",)),

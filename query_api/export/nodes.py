@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final, TypeAlias
 
 from pyoxigraph import BlankNode, Literal, NamedNode, Triple
 
 from headstream.query_api.terms import without_trailing_zeros
+from headstream.schemas.values import double
 from headstream.schemas.vocabulary import PREFIXES, expand
 
 Term: TypeAlias = NamedNode | Literal | BlankNode | Triple
@@ -22,6 +23,7 @@ INTEGER: Final = XSD + "integer"
 DOUBLE: Final = XSD + "double"
 BOOLEAN: Final = XSD + "boolean"
 DATE_TIME: Final = XSD + "dateTime"
+_DECIMAL: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,10 @@ def _canonical(text: str, datatype: str) -> str:
             return str(int(text))
         if datatype in (DOUBLE, XSD + "float"):
             return double(float(text))
-        if datatype == XSD + "decimal":
-            return f"{Decimal(text).normalize():f}"
-    except (ValueError, InvalidOperation):
+    except ValueError:
         return text  # An ill-typed literal is kept as it is.
+    if datatype == XSD + "decimal":
+        return _decimal(text)
     if datatype == BOOLEAN:
         return {"1": "true", "0": "false"}.get(text, text)
     if datatype == DATE_TIME:
@@ -91,10 +93,12 @@ def _canonical(text: str, datatype: str) -> str:
     return text
 
 
-def double(number: float) -> str:
-    """The lexical form of xsd:double: the shortest that gives the number back."""
-    if math.isnan(number):
-        return "NaN"
-    if math.isinf(number):
-        return "INF" if number > 0 else "-INF"
-    return repr(number)
+def _decimal(text: str) -> str:
+    if not _DECIMAL.fullmatch(text):
+        return text
+    # As text: arithmetic, `normalize` too, would round to the digits of its context.
+    whole, _, fraction = f"{Decimal(text):f}".partition(".")
+    fraction = fraction.rstrip("0")
+    if fraction:
+        return f"{whole}.{fraction}"
+    return "0" if whole == "-0" else whole

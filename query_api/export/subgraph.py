@@ -20,7 +20,7 @@ from headstream.schemas import identifiers
 
 # Nodes asked for in one query: as many as an answer within the usual limits has room for.
 BATCH: Final = 400
-# What bounds one query of an export; the export as a whole is bounded by `Demand.max_triples`.
+# What bounds one query of an export without `Demand.max_triples`.
 _ROWS: Final = 5_000_000
 _BYTES: Final = 2 * 1024**3
 
@@ -42,6 +42,16 @@ class Demand:
     def iri(self) -> str:
         """The IRI of the run."""
         return self.base_iri + identifiers.run(self.run.workflow, self.run.execution)
+
+    @property
+    def limits(self) -> Limits:
+        """What one query may answer.
+
+        Each row is a triple of the export, or a node that has one (but for what a project gathers beside
+        the run): with one more than it may have triples it is known to be too large.
+        """
+        rows = _ROWS if self.max_triples is None else self.max_triples + 1
+        return Limits(seconds=self.seconds, rows=rows, bytes=_BYTES)
 
 
 def runs(store: QueryStore, *, base_iri: str, seconds: float) -> list[Name]:
@@ -69,8 +79,7 @@ def subgraph(
     Memory holds the IRIs of the nodes and one batch of them. Raises UnknownRun before the first node,
     and ExportTooLarge.
     """
-    limits = Limits(seconds=demand.seconds, rows=_ROWS, bytes=_BYTES)
-    root = _described(store, [demand.iri], limits)[0]
+    root = _described(store, [demand.iri], demand)[0]
     if not belonging.is_run(root):
         raise unknown(str(demand.run), runs(store, base_iri=demand.base_iri, seconds=demand.seconds))
     seen, wave = {demand.iri}, [demand.iri]
@@ -79,8 +88,8 @@ def subgraph(
     while wave:
         reached: set[str] = set()
         for batch in _batches(wave):
-            found = _described(store, batch, limits)
-            ahead = _subjects(store, found, demand.iri, limits)
+            found = _described(store, batch, demand)
+            ahead = _subjects(store, found, demand)
             for each in found:
                 if belonging.is_project(each):
                     projects.append(each)
@@ -100,24 +109,24 @@ def subgraph(
         yield belonging.without_strangers(project, seen)
 
 
-def _subjects(store: QueryStore, found: Sequence[Node], root: str, limits: Limits) -> set[str]:
+def _subjects(store: QueryStore, found: Sequence[Node], demand: Demand) -> set[str]:
     """The nodes that belong because an edge of theirs leads to one of these."""
     asked: dict[str, list[str]] = {}
     for each in found:
-        for predicate in belonging.followed_backwards(each, root=each.iri == root):
+        for predicate in belonging.followed_backwards(each, root=each.iri == demand.iri):
             asked.setdefault(predicate, []).append(each.iri)
     subjects: set[str] = set()
     for predicate, objects in sorted(asked.items()):
         text = f"SELECT DISTINCT ?s WHERE {{ VALUES ?o {{ {_values(objects)} }} ?s <{predicate}> ?o }}"
-        subjects |= {term.value for (term,) in _rows(store, text, limits) if isinstance(term, NamedNode)}
+        subjects |= {term.value for (term,) in _rows(store, text, demand) if isinstance(term, NamedNode)}
     return subjects
 
 
-def _described(store: QueryStore, iris: Sequence[str], limits: Limits) -> list[Node]:
+def _described(store: QueryStore, iris: Sequence[str], demand: Demand) -> list[Node]:
     """All triples of these subjects, one node for each."""
     edges: dict[str, list[tuple[str, Term]]] = {iri: [] for iri in iris}
     text = f"SELECT ?s ?p ?o WHERE {{ VALUES ?s {{ {_values(iris)} }} ?s ?p ?o }}"
-    for subject, predicate, value in _rows(store, text, limits):
+    for subject, predicate, value in _rows(store, text, demand):
         if isinstance(subject, NamedNode) and isinstance(predicate, NamedNode) and value is not None:
             edges[subject.value].append((predicate.value, value))
     return [node(iri, found) for iri, found in edges.items()]
@@ -127,11 +136,12 @@ def _values(iris: Sequence[str]) -> str:
     return " ".join(terms.iri(iri, base="") for iri in iris)
 
 
-def _rows(store: QueryStore, text: str, limits: Limits) -> tuple[Row, ...]:
+def _rows(store: QueryStore, text: str, demand: Demand) -> tuple[Row, ...]:
     # As written: the VALUES block is the selective part, and it stands first.
-    answer = store.query(text, form=Form.SELECT, limits=limits, best_as_written=True)
+    answer = store.query(text, form=Form.SELECT, limits=demand.limits, best_as_written=True)
     if not isinstance(answer, Table):
         raise StoreError(f"a SELECT was answered by {type(answer).__name__}")
+    _demand_room(len(answer.rows), demand)
     if answer.truncated:
         raise ExportTooLarge("the run has more than one query of an export may answer")
     return answer.rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,8 @@ import pytest
 from headstream import capture
 from headstream.capture import Settings
 from headstream.capture.configured import in_force
+
+from ..environment import without_settings
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_a_script_takes_the_file_of_its_folder_and_importing_takes_none(tmp_path
             pass
         print("tomllib" in sys.modules)
     """
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTREAM_")}
+    environ = without_settings()
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
     )

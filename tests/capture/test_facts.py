@@ -24,12 +24,14 @@ from headstream.capture.gathering import Gathering
 from headstream.capture.reading import read, spools
 from headstream.schemas.events import Bag, Context, Event, RunStarted
 
+from ..environment import without_settings
+
 Told = Callable[[], list[Event]]
 
 
 def script(spool: Path, body: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run a script in an interpreter of its own, without variables of ours from around the test."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTREAM_")}
+    clean = without_settings()
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(body), *arguments],
         env={**clean, "HEADSTREAM_SPOOL": str(spool), **environ},
@@ -91,7 +93,7 @@ def test_commit_branch_and_changes_are_told_of_the_shortest_run(
     git(code, "commit", "-m", "one")
     if changed:
         (code / "train.py").write_text(SHORT + "\n")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTREAM_")}
+    clean = without_settings()
     command = [sys.executable, str(code / "train.py")]
     subprocess.run(command, env={**clean, "HEADSTREAM_SPOOL": str(spool)}, check=True, timeout=60)
     told = facts(spool)

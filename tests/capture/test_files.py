@@ -25,6 +25,8 @@ from headstream.capture.reading import read, spools
 from headstream.schemas.events import Event, RunEnded, ValuesAdded
 from headstream.schemas.values import DictValue, Reference, references
 
+from ..environment import without_settings
+
 Told = Callable[[], list[Event]]
 ABC = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 PLAN = {
@@ -370,7 +372,7 @@ def test_a_script_that_ends_at_once_tells_its_files_and_never_waits_longer_than_
     tmp_path: Path, spool: Path, hung: str, warned: bool
 ) -> None:
     (tmp_path / "good").write_bytes(b"abc")
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTREAM_")}
+    environ = without_settings()
     environ |= {"HEADSTREAM_SPOOL": str(spool), "HEADSTREAM_EXIT_SECONDS": "1", "HEADSTREAM_GIT": "off"}
     show = "\nimport atexit, json\natexit._run_exitfuncs()\nprint(json.dumps(capture.warnings()))"
     begun = time.monotonic()

@@ -25,6 +25,8 @@ from headstream.capture.sampling import Sampler
 from headstream.capture.telemetry import USAGE
 from headstream.schemas.events import Bag, Context, Event, IterationBlock, StepEnded, StepStarted
 
+from ..environment import without_settings
+
 psutil = pytest.importorskip("psutil")
 Told = Callable[[], list[Event]]
 Rows = list[dict[str, Any]]
@@ -311,7 +313,7 @@ def test_a_sampler_that_cannot_start_is_an_error_of_ours_and_not_of_the_script(
 
 
 def script(spool: Path, body: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTREAM_")}
+    clean = without_settings()
     ours = {"HEADSTREAM_SPOOL": str(spool), "HEADSTREAM_GIT": "off", "HEADSTREAM_PACKAGES": "off"}
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(body)],

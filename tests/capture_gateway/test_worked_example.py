@@ -29,7 +29,6 @@ from headstream.sinks.statements import render
 from headstream.stream_processors.tracker import describe, track
 
 EXAMPLE = Path(__file__).parents[1] / "data" / "worked_example"
-OG = "http://example.org/og#"
 ORIGIN = Origin(topic="example", partition=0, offset=0)
 
 
@@ -48,16 +47,7 @@ def messages() -> list[Any]:
 
 def domain_data() -> DomainData:
     """The copy of the domain knowledge graph, as in the last line of example.ttl."""
-    lines = []
-    for survey, basin, field, report, well in json.loads((EXAMPLE / "domain.json").read_text("utf-8")):
-        lines += [
-            f"<{survey}> <http://www.w3.org/1999/02/22-rdf-syntax-ns#type> <{OG}SeismicSurvey> .",
-            f'<{survey}> <{OG}associatedOilBasin> "{basin}" .',
-            f'<{survey}> <{OG}associatedOilField> "{field}" .',
-            f"<{survey}> <{OG}associatedDocument> <{report}> .",
-            f"<{survey}> <{OG}nearbyOilWell> <{well}> .",
-        ]
-    return DomainData(name="survey", ntriples="\n".join(lines) + "\n")
+    return DomainData(name="survey", ntriples=(EXAMPLE / "domain.nt").read_text("utf-8"))
 
 
 def refuse(rejected: Rejected) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
 import re
 import subprocess
 import sys
@@ -14,6 +13,8 @@ import pytest
 
 from headstream.capture.reading import read, spools
 from headstream.schemas.events import Bag, RunEnded, StepEnded
+
+from ..environment import without_settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "hooks.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
@@ -26,7 +27,7 @@ HOOKS = ("torch", "sklearn", "lightning", "transformers", "segy", "hdf5")
 def test_a_code_block_runs_and_its_run_is_captured(block: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(block + "\nassert capture.losses() == {}\n")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTREAM_")}
+    clean = without_settings()
     done = subprocess.run(
         [sys.executable, str(script)],
         cwd=tmp_path,

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,9 @@ import psutil
 import pytest
 
 from headstream.services.ports import free_ports
+
+from ..awaiting import until
+from ..environment import without_settings
 
 DEFINITION = """\
 dataflow_name: tiny
@@ -79,7 +81,7 @@ class Cli:
         return self.home / "data"
 
     def env(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTREAM_")}
+        kept = without_settings()
         cache = os.environ.get("HEADSTREAM_CACHE")
         return {
             **kept,
@@ -134,10 +136,7 @@ class Cli:
     @staticmethod
     def until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
         """Await a condition; fail with what was awaited when its time is over."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
-            time.sleep(0.05)
+        until(condition, what, seconds)
 
     def processes(self) -> list[psutil.Process]:
         """Processes of this data directory that are not this test's own children."""

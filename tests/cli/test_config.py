@@ -17,6 +17,8 @@ from headstream.cli import app
 from headstream.cli.configuration import in_force
 from headstream.schemas.settings import SETTINGS
 
+from ..environment import without_settings
+
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
 ROW = re.compile(r"^\| `(HEADSTREAM_[A-Z_]+\*?)` \| ([^|]*) \| [^|]* \| ([^|]*) \|", re.M)
 
@@ -153,7 +155,7 @@ def test_a_file_with_a_key_that_is_no_setting_stops_commands_and_services_with_a
 
 def test_what_a_command_starts_has_the_settings_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "headstream.toml").write_text('data = "here"')
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTREAM_")}
+    environ = without_settings()
     done = subprocess.run(
         [sys.executable, "-m", "headstream", "status"],
         env=environ, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,

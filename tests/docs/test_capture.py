@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from headstream import capture
 from headstream.capture.reading import read, spools
 from headstream.schemas import events
 from headstream.schemas.events import Bag, RunEnded
+
+from ..environment import without_settings
 
 PAGE = "reference/capture.md"
 BLOCKS = re.findall(
@@ -32,7 +33,7 @@ Rows = Callable[[str, str], list[dict[str, str]]]
 def test_a_code_block_runs_and_its_run_is_captured(block: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(block)
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTREAM_")}
+    clean = without_settings()
     done = subprocess.run(
         [sys.executable, "-W", "error", str(script)],
         cwd=tmp_path,

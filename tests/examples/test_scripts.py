@@ -1,6 +1,5 @@
 """What the three scripts of the example promise when they are run as a scientist runs them."""
 
-import os
 import re
 import subprocess
 import sys
@@ -25,6 +24,8 @@ from headstream.schemas.events import (
     ValuesAdded,
 )
 
+from ..environment import without_settings
+
 SEISMIC = Path(__file__).parents[2] / "examples" / "seismic"
 LESS = ("--epochs", "2", "--batch-size", "40", "--learning-rates", "0.01,0.001")
 
@@ -37,7 +38,7 @@ class Place:
 
     def run(self, script: str, *options: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(SEISMIC / f"{script}.py"), "--out", str(self.folder / "out"), *options]
-        env = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTREAM_")}
+        env = without_settings()
         env |= {"HEADSTREAM_SPOOL": str(self.folder / "spool"), "HEADSTREAM_TRANSPORT": "offline"}
         return subprocess.run(
             command, env=env, capture_output=True, text=True, check=False, timeout=200, cwd=self.folder

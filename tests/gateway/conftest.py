@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +36,8 @@ from headstream.sinks.dead_letters import FileDeadLetters, MemoryDeadLetters
 from headstream.sinks.stores.oxigraph import OxigraphStore
 
 from ..asgi import Client
+from ..awaiting import until
+from ..environment import without_settings
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 60.0
@@ -80,7 +81,7 @@ class Gateway:
         return self.data.parent / "gateway.log"
 
     def start(self) -> None:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTREAM_")}
+        kept = without_settings()
         env = {**kept, "HEADSTREAM_CONFIG": "off", "HEADSTREAM_DATA": str(self.data), **self.env}
         command = [sys.executable, "-m", "headstream", "gateway", "--port", str(self.port)]
         with self.log.open("ab") as log:
@@ -131,7 +132,7 @@ class Gateway:
 
     def ingest(self, source: Path, *more: str, kind: str = "provlake") -> dict[str, Any]:
         """`headstream ingest` on this data directory, which has no service up."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTREAM_")}
+        kept = without_settings()
         env = {**kept, "HEADSTREAM_CONFIG": "off", "HEADSTREAM_DATA": str(self.data)}
         command = [sys.executable, "-m", "headstream", "ingest", kind, str(source), "--json", *more]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
@@ -141,10 +142,7 @@ class Gateway:
 
     @staticmethod
     def until(condition: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
-            time.sleep(0.05)
+        until(condition, what, seconds)
 
 
 @pytest.fixture

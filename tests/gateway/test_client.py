@@ -12,6 +12,8 @@ from pathlib import Path
 import pyoxigraph as ox
 import pytest
 
+from ..environment import without_settings
+
 HERE = Path(__file__).parent / "data"
 RECORDED = HERE / "recorded.log"
 # What no two runs have in common: clocks, and what our own library finds out about where it runs.
@@ -32,7 +34,7 @@ def shown(graph: set[ox.Quad]) -> set[str]:
 def ours(tmp_path_factory: pytest.TempPathFactory, graph_of) -> set[str]:
     """The graph of the same workflow, captured with our own library."""
     folder = tmp_path_factory.mktemp("ours")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTREAM_")}
+    kept = without_settings()
     env = {**kept, "HEADSTREAM_CONFIG": "off", "HEADSTREAM_DATA": str(folder), "HEADSTREAM_FILE_FACTS": "off"}
     subprocess.run([sys.executable, str(HERE / "our_workflow.py")], env=env, check=True, timeout=120)
     return shown(graph_of(folder / "spool", folder))

@@ -95,5 +95,5 @@ def test_the_command_says_what_it_read_and_where_it_waits(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     assert done.stdout == "21 messages of 1 runs in 1 files: 21 events\n"
     said = " ".join(done.stderr.split())
-    assert f"it waits in {tmp_path / 'data' / 'spool'} until `headstream up` or `ship`" in said
+    assert f"2 spools wait in {tmp_path / 'data' / 'spool'} until `headstream up` or `ship`" in said
     assert len(spools(tmp_path / "data" / "spool")) == 2  # The stores, and the run.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .running import run
+from headstream.sinks.stores import open_store
+
+from .running import ended, run
 
 if TYPE_CHECKING:
     from headstream.services.artefacts import Artefacts
@@ -36,3 +39,19 @@ def test_every_engine_answers_alike_and_as_first_written(artefacts: Artefacts) -
         rows = {line["case"]: line["rows"] for line in engine["lines"]}
         empty = {case for case, count in rows.items() if not count}
         assert len(rows) == 23 and empty <= {"X04 an unused file", "X07 a run"}, (name, rows)
+
+
+def test_a_folder_that_was_written_into_is_not_measured_as_if_it_were_the_same_graph(tmp_path: Path) -> None:
+    small = ["--runs", "1", "--epochs", "1", "--batches", "2", "--engine", "oxigraph", "--workers", "1"]
+    only = ["--repeat", "1", "--only", "X02", "--no-first", "--keep", str(tmp_path)]
+    first = run("load_tests.questions", *small, *only)
+    again = run("load_tests.questions", *small, *only)
+    filled = [found["engines"]["oxigraph"]["filled"] for found in (first, again)]
+    assert filled[0]["triples"] == filled[1]["triples"] and filled[1]["statements"] == 0
+    store = open_store(f"oxigraph:{tmp_path / 'oxigraph'}")
+    store.write(b"<http://e.org/s> <http://e.org/p> <http://e.org/o> .\n")
+    store.close()
+    del store  # It lets go of the folder.
+    refused = ended("load_tests.questions", *small, *only)
+    assert refused.returncode == 2 and "--writing wrote into it" in refused.stderr
+    assert "Traceback" not in refused.stderr

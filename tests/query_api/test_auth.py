@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -19,6 +18,8 @@ from headstream.query_api.app import create_app
 from headstream.query_api.errors import ConfigurationError
 from headstream.query_api.settings import Settings
 from headstream.query_api.store import OxigraphStore
+
+from ..environment import without_settings
 
 TOKEN = "correct-horse-battery-staple"
 PATH = "/api/v1/questions"
@@ -122,7 +123,7 @@ def test_a_setting_that_cannot_be_used_is_named(name: str, value: str) -> None:
 
 
 def environment(**settings: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTREAM_")}
+    kept = without_settings()
     return {**kept, **settings}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from importlib.resources import files
 from typing import Any
 
@@ -188,6 +189,43 @@ def test_a_run_beyond_the_limit_is_refused_whole(example_store: OxigraphStore, e
         exported(example_store, "run-1", "turtle", max_triples=100)
 
 
+class Counting(OxigraphStore):
+    """Remembers how many rows the longest answer had."""
+
+    longest = 0
+
+    def query(self, text: str, **options: Any) -> Any:
+        answer = super().query(text, **options)
+        self.longest = max(self.longest, len(getattr(answer, "rows", ())))
+        return answer
+
+
+def test_no_query_of_a_limited_export_reads_more_than_the_export_may_have(
+    example_graph: pyoxigraph.Store, exported: Any
+) -> None:
+    whole, limited = Counting(example_graph), Counting(example_graph)
+    exported(whole, "run-1", "turtle")
+    with pytest.raises(ExportTooLarge, match="more than 50 triples"):
+        exported(limited, "run-1", "turtle", max_triples=50)
+    assert limited.longest <= 51 < whole.longest
+
+
+def test_a_run_of_just_as_many_triples_as_an_export_may_have_is_exported(
+    example_graph: pyoxigraph.Store, exported: Any
+) -> None:
+    """All described in one query, so that its rows are bounded as tightly as they can be."""
+    run = DEFAULT_BASE + "wfe/w/r"
+    edges = [
+        ("http://www.w3.org/1999/02/22-rdf-syntax-ns#type", "https://w3id.org/provml/ns#WorkflowExecution"),
+        *((f"http://e.org/{number}", "http://e.org/o") for number in range(9)),
+    ]
+    store = pyoxigraph.Store()
+    store.extend(Quad(NamedNode(run), NamedNode(predicate), NamedNode(value)) for predicate, value in edges)
+    assert exported(OxigraphStore(store), run, "turtle", max_triples=10)
+    with pytest.raises(ExportTooLarge, match="more than 9 triples"):
+        exported(OxigraphStore(store), run, "turtle", max_triples=9)
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -199,12 +237,27 @@ def test_a_run_beyond_the_limit_is_refused_whole(example_store: OxigraphStore, e
         (("2020-01-01T00:00:00.100Z", "dateTime"), ("2020-01-01T00:00:00.1Z", "dateTime")),
         (("2020-01-01T00:00:00.000Z", "dateTime"), ("2020-01-01T00:00:00+00:00", "dateTime")),
         (("1.50", "decimal"), ("1.5", "decimal")),
+        (("-0.0", "decimal"), ("0", "decimal")),
+        (("+100.", "decimal"), ("0100", "decimal")),
     ],
 )
 def test_a_value_has_one_text_however_a_store_writes_it(one: tuple[str, str], other: tuple[str, str]) -> None:
     xsd = "http://www.w3.org/2001/XMLSchema#"
     first, second = (Literal(text, datatype=NamedNode(xsd + name)) for text, name in (one, other))
     assert canonical(first) == canonical(second)
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=40))
+def test_a_decimal_of_any_length_keeps_its_value(number: Decimal) -> None:
+    datatype = NamedNode("http://www.w3.org/2001/XMLSchema#decimal")
+    told = canonical(Literal(f"{number:f}", datatype=datatype))
+    assert isinstance(told, Literal) and Decimal(told.value) == number
+
+
+@pytest.mark.parametrize("text", ["1e3", "NaN", "1_0", "", "."])
+def test_what_is_no_decimal_is_kept_as_it_is(text: str) -> None:
+    term = Literal(text, datatype=NamedNode("http://www.w3.org/2001/XMLSchema#decimal"))
+    assert canonical(term) == term
 
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=12)

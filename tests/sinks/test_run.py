@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 import threading
@@ -26,6 +25,8 @@ from headstream.sinks.metrics import STORED, TOTAL, Metrics
 from headstream.sinks.retry import Patience, Schedule
 from headstream.sinks.run import Sink
 from headstream.sinks.stores import MemoryStore, OxigraphStore
+
+from ..environment import without_settings
 
 BASE = "https://provml.example.org/id/"
 PLACE = ("headstream.identified", 0)
@@ -384,7 +385,7 @@ def test_metrics_are_shown_and_a_port_in_use_costs_nothing_else() -> None:
 
 
 def test_a_worker_without_a_store_says_what_to_set() -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTREAM_")}
+    environment = without_settings()
     done = subprocess.run(
         [sys.executable, "-m", "headstream.sinks"],
         env=environment,

@@ -40,6 +40,8 @@ from headstream.stream_processors.letters import LetterTopic
 from headstream.stream_processors.settings import framing
 from headstream.stream_processors.tracker import describe, track
 
+from ..environment import without_settings
+
 BASE = "https://provml.example.org/id/"
 NOWHERE = Origin(topic="", partition=0, offset=0)
 DEFINITION = parse_definition({"dataflow_name": "fit", "data_transformations": {"train": {"cycle": True}}})
@@ -151,7 +153,7 @@ def test_what_is_in_the_wire_format_is_replayed_and_an_archive_of_it_needs_no_re
     expected = graph_hash([render(sorted(wanted), BASE)])
 
     def ran(*arguments: str, known: dict[str, str] = environ) -> dict[str, Any]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADSTREAM_")}
+        kept = without_settings()
         done = subprocess.run(
             [sys.executable, "-m", "headstream", *arguments, "--json", "--data", str(tmp_path / "data")],
             env={**kept, "HEADSTREAM_CONFIG": "off", **known}, capture_output=True, text=True, timeout=120,

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,7 @@ from headstream.sinks.stores import open_store
 from headstream.stream_processors import topics
 from headstream.stream_processors.settings import Settings
 
-
-def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Await a condition; fail with what was awaited when its time is over."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
-        time.sleep(0.05)
+from ..awaiting import until
 
 
 class Process:
@@ -42,7 +35,7 @@ class Process:
         self._ready.unlink(missing_ok=True)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, env=self._env, stdout=log, stderr=log)
-        wait_for(self._is_ready, 60, f"{self.name} ready (log {self._log})")
+        until(self._is_ready, f"{self.name} ready (log {self._log})", 60)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         assert self._process is not None
@@ -91,7 +84,7 @@ class Pipeline:
     @staticmethod
     def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
         """Await a condition; fail with what was awaited when its time is over."""
-        wait_for(condition, seconds, what)
+        until(condition, what, seconds)
 
     def size(self) -> int:
         store = open_store(self.store)
@@ -109,7 +102,7 @@ class Pipeline:
 
     def wait_for_hash(self, expected: str, seconds: float) -> None:
         """Bounded: the graph must become this one."""
-        wait_for(lambda: self.hash() == expected, seconds, f"graph {expected[:12]} in {self.store}")
+        until(lambda: self.hash() == expected, f"graph {expected[:12]} in {self.store}", seconds)
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def test_everything_a_killed_script_captured_reaches_the_graph(pipeline: Any, tm
     )
     assert shipped.returncode == 0, shipped.stderr
     assert spools(pipeline.spool) == []
-    pipeline.wait_for_hash(graph_hash(oracle.dump()), 30)
+    pipeline.wait_for_hash(graph_hash(oracle.dump()), 90)
 
 
 @pytest.mark.parametrize("victim", ["tracker", "sink"])

@@ -31,6 +31,8 @@ from headstream.stream_processors import topics
 from headstream.stream_processors.replay import replay_records
 from headstream.stream_processors.settings import Settings
 
+from ..awaiting import until
+
 SCRIPT = """
 import os, signal, sys, time
 from headstream import capture
@@ -152,28 +154,15 @@ def crashed(field: Field) -> str:
     return field.spooled(field.spool)
 
 
-def gone(field: Field, until: Any) -> None:
-    until(lambda: not spools(field.spool), 60)
+def gone(field: Field) -> None:
+    until(lambda: not spools(field.spool), "every spool shipped and gone", 60)
 
 
-@pytest.fixture
-def until() -> Any:
-    from time import monotonic, sleep
-
-    def wait(condition: Any, seconds: float) -> None:
-        deadline = monotonic() + seconds
-        while not condition():
-            assert monotonic() < deadline, f"not within {seconds:g} s"
-            sleep(0.05)
-
-    return wait
-
-
-def test_the_next_start_ships_the_spool_of_a_crashed_run(field: Field, crashed: str, until: Any) -> None:
+def test_the_next_start_ships_the_spool_of_a_crashed_run(field: Field, crashed: str) -> None:
     (dead,) = spools(field.spool)
     # A script that lasts until it is done; its shipper process looks for the dead when it starts.
     assert field.script("next", str(dead), HEADSTREAM_EXIT_SECONDS="20", **field.online) == 0
-    gone(field, until)
+    gone(field)
     assert field.arrived("dead") == crashed
 
 
@@ -183,14 +172,14 @@ def test_ship_ships_the_spool_of_a_crashed_run(field: Field, crashed: str) -> No
     assert spools(field.spool) == [] and field.arrived() == crashed
 
 
-def test_two_relays_and_a_copy_give_the_graph_of_one(field: Field, crashed: str, until: Any) -> None:
+def test_two_relays_and_a_copy_give_the_graph_of_one(field: Field, crashed: str) -> None:
     relays = [field.relay() for _ in range(2)]
     try:
-        gone(field, until)
+        gone(field)
         for _ in range(2):  # The same spool again and again, as if somebody had restored it.
             (copy,) = spools(shutil.copytree(field.folder / "copy", field.spool / ".coming"))
             copy.rename(field.spool / copy.name)
-            gone(field, until)
+            gone(field)
             (field.spool / ".coming").rmdir()
         assert field.ship(str(field.folder / "copy")).returncode == 0
     finally:
@@ -200,9 +189,7 @@ def test_two_relays_and_a_copy_give_the_graph_of_one(field: Field, crashed: str,
     assert codes == [0, 0] and field.arrived() == crashed
 
 
-def test_a_relay_shows_what_it_shipped_and_is_gone_soon_after_it_is_told(
-    field: Field, crashed: str, until: Any
-) -> None:
+def test_a_relay_shows_what_it_shipped_and_is_gone_soon_after_it_is_told(field: Field, crashed: str) -> None:
     (port,) = free_ports(1)
     relay = field.relay(HEADSTREAM_RELAY_METRICS_PORT=str(port))
 
@@ -210,8 +197,8 @@ def test_a_relay_shows_what_it_shipped_and_is_gone_soon_after_it_is_told(
         return httpx.get(f"http://127.0.0.1:{port}/{path}", trust_env=False)
 
     try:
-        gone(field, until)
-        until(lambda: "headstream_relay_spools_total 1.0" in asked("metrics").text, 10)
+        gone(field)
+        until(lambda: "headstream_relay_spools_total 1.0" in asked("metrics").text, "a spool counted")
         shown = asked("metrics").text
         assert "headstream_relay_documents_total 1.0" in shown
         assert "headstream_relay_events_total 0.0" not in shown
@@ -222,16 +209,16 @@ def test_a_relay_shows_what_it_shipped_and_is_gone_soon_after_it_is_told(
         assert relay.wait(10) == 0
 
 
-def test_a_relay_ships_a_folder_that_other_hosts_write(field: Field, crashed: str, until: Any) -> None:
+def test_a_relay_ships_a_folder_that_other_hosts_write(field: Field, crashed: str) -> None:
     (directory,) = spools(field.spool)
     (directory / OWNER).write_text("compute-17\n4711\n")
     whole = field.spooled(field.folder / "copy")
     relay = field.relay()
     try:
-        until(lambda: (directory / "checkpoint.json").exists(), 60)
+        until(lambda: (directory / "checkpoint.json").exists(), "the first checkpoint", 60)
         assert directory.exists(), "who writes it may be alive"
         (directory / OWNER).write_text("compute-17\n4711\nleft\n")
-        gone(field, until)
+        gone(field)
     finally:
         relay.terminate()
         assert relay.wait(30) == 0

@@ -92,7 +92,7 @@ def test_full_mode_gives_the_graph_of_the_specification(pipeline: Any) -> None:
         transport.send(bag)
     assert transport.flush(20) == 0
     transport.close()
-    pipeline.wait_for_hash(graph_hash([expected()]), 30)
+    pipeline.wait_for_hash(graph_hash([expected()]), 90)
     assert pipeline.size() == TRIPLES
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -13,8 +13,11 @@ from headstream.cli.telling import progress, tell
 
 _LOG_SECONDS: Final = 10.0
 
-# Messages (or what else) done, how many in all if that is known, events done (0 if they are not counted).
-Advance = Callable[[int, int | None, int], None]
+
+class Advance(Protocol):
+    """Told of what is done (messages, or what else), how many in all, and events done, as far as known."""
+
+    def __call__(self, done: int, total: int | None, events: int = 0, /) -> None: ...
 
 
 @contextmanager
@@ -34,7 +37,7 @@ def advancing(doing: str, unit: str = "messages") -> Iterator[Advance]:
     with Progress(*columns, console=progress, transient=True) as bar:
         task = bar.add_task(unit, total=None, rate="")
 
-        def advance(done: int, total: int | None, events: int) -> None:
+        def advance(done: int, total: int | None, events: int = 0, /) -> None:
             shown = f"{events / max(time.monotonic() - began, 1e-3):,.0f} events/s" if events else ""
             bar.update(task, completed=done, total=total or None, rate=shown)
 
@@ -49,7 +52,7 @@ class _Log:
         self._unit = unit
         self._began = self._told = time.monotonic()
 
-    def __call__(self, done: int, total: int | None, events: int) -> None:
+    def __call__(self, done: int, total: int | None, events: int = 0, /) -> None:
         now = time.monotonic()
         if now - self._told < _LOG_SECONDS:
             return

@@ -77,9 +77,7 @@ def export(
         advancing(f"exporting {run}", unit="") as advance,
         asker(places(data), store, tell) as someone,
     ):
-        name, found = someone.export(
-            run, chosen, lineage=lineage, out=out, advance=lambda done, known: advance(done, known, 0)
-        )
+        name, found = someone.export(run, chosen, lineage=lineage, out=out, advance=advance)
         size = out.tell()
     if as_json:
         facts = {"run": str(name), "format": chosen.name, "output": str(output), "bytes": size}

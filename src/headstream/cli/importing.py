@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -13,19 +12,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headstream import live
 from headstream.cli.advancing import advancing
+from headstream.cli.awaiting import WAIT_SECONDS, Wait, await_taken, tell_awaited
 from headstream.cli.rebuilding import tell_refused
 from headstream.cli.telling import Data, Json, places, tell
 from headstream.errors import CommandError
-from headstream.places import Places
 
 if TYPE_CHECKING:
     from headstream.capture.ingest.told import Item, Refused
+    from headstream.cli.awaiting import Awaited
     from headstream.importing import Known, Report
+    from headstream.places import Places
 
-WAIT_SECONDS = 30.0
-
+    # How much of a source is read, of how much.
+    Say = Callable[[int, int], None]
+    Read = Callable[[Say], Iterator[Item]]
 
 Files = Annotated[list[Path], typer.Argument(help="Files, or folders of them.")]
 Stores = Annotated[
@@ -40,7 +41,6 @@ Into = Annotated[
 ]
 IntoLive = Annotated[bool, typer.Option("--live", help="With --into: allow the store of what is up.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Read, map and count; tell nobody.")]
-Wait = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait until what is up has taken it.")]
 RefusedFile = Annotated[
     Path | None,
     typer.Option(
@@ -80,20 +80,10 @@ def mlflow(
     from headstream.capture.ingest.mlflow.sources import Selection
     from headstream.importing import known
 
-    to = _To(
-        dry_run=dry_run,
-        into=into,
-        into_live=into_live,
-        wait=wait,
-        refused=refused,
-        data=data,
-        as_json=as_json,
-    )
+    to = _To(dry_run=dry_run, into=into, into_live=into_live, wait=wait, refused=refused, as_json=as_json)
     given = known((), stores)
     source = open_mlflow(path, Selection(frozenset(experiment or ()), frozenset(run or ())))
-    with advancing("reading", "runs") as advance:
-        items = read_mlflow(source, given.mounts, lambda done, total: advance(done, total, 0))
-        _ingest("mlflow", items, given, to)
+    _ingest("mlflow", "runs", lambda say: read_mlflow(source, given.mounts, say), given, to, data)
 
 
 def openlineage(
@@ -112,19 +102,13 @@ def openlineage(
     from headstream.capture.ingest.openlineage import read_openlineage
     from headstream.importing import known
 
-    to = _To(
-        dry_run=dry_run,
-        into=into,
-        into_live=into_live,
-        wait=wait,
-        refused=refused,
-        data=data,
-        as_json=as_json,
-    )
+    to = _To(dry_run=dry_run, into=into, into_live=into_live, wait=wait, refused=refused, as_json=as_json)
     given, files = known((), stores), found_in(paths)
-    with advancing("reading", "bytes") as advance:
-        items = read_openlineage(records(files, lambda done, total: advance(done, total, 0)), given.mounts)
-        _ingest("openlineage", items, given, to)
+
+    def read(say: Say) -> Iterator[Item]:
+        return read_openlineage(records(files, say), given.mounts)
+
+    _ingest("openlineage", "bytes", read, given, to, data)
 
 
 def flowcept(
@@ -150,21 +134,13 @@ def flowcept(
     from headstream.capture.ingest.jsonl import found_in
     from headstream.importing import known
 
-    to = _To(
-        dry_run=dry_run,
-        into=into,
-        into_live=into_live,
-        wait=wait,
-        refused=refused,
-        data=data,
-        as_json=as_json,
-    )
+    to = _To(dry_run=dry_run, into=into, into_live=into_live, wait=wait, refused=refused, as_json=as_json)
     given, files = known(definition or (), stores), found_in(paths)
-    with advancing("reading", "bytes") as advance:
-        items = read_flowcept(
-            files, given.definitions, given.mounts, lambda done, total: advance(done, total, 0)
-        )
-        _ingest("flowcept", items, given, to)
+
+    def read(say: Say) -> Iterator[Item]:
+        return read_flowcept(files, given.definitions, given.mounts, say)
+
+    _ingest("flowcept", "bytes", read, given, to, data)
 
 
 def w3c_prov(
@@ -190,20 +166,10 @@ def w3c_prov(
     from headstream.capture.ingest.w3c_prov import SUFFIXES, Names, read_prov
     from headstream.importing import known
 
-    to = _To(
-        dry_run=dry_run,
-        into=into,
-        into_live=into_live,
-        wait=wait,
-        refused=refused,
-        data=data,
-        as_json=as_json,
-    )
+    to = _To(dry_run=dry_run, into=into, into_live=into_live, wait=wait, refused=refused, as_json=as_json)
     given, files = known((), stores), found_in(paths, SUFFIXES)
     names = Names(workflow=workflow, execution=execution)
-    with advancing("reading", "documents") as advance:
-        items = read_prov(files, names, given.mounts, lambda done, total: advance(done, total, 0))
-        _ingest("w3c-prov", items, given, to)
+    _ingest("w3c-prov", "documents", lambda say: read_prov(files, names, given.mounts, say), given, to, data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,46 +181,30 @@ class _To:
     into_live: bool
     wait: float
     refused: Path | None
-    data: Path | None
     as_json: bool
 
 
-def _ingest(source: str, items: Iterator[Item], given: Known, to: _To) -> None:
+def _ingest(source: str, unit: str, read: Read, given: Known, to: _To, data: Path | None) -> None:
     """Count, fill a store or leave in the spool, and tell what was done."""
     from headstream import importing
 
-    where = places(to.data)
+    where = places(data)
     facts: dict[str, Any] = {"source": source, "dry_run": to.dry_run, "into": to.into}
-    left: list[Path] = []
+    awaited: Awaited | None = None
     report = importing.Report(on_refused=partial(_keep, to.refused))
     if to.refused is not None:
         to.refused.write_text("", "utf-8")  # That it can be written is known before the work.
-    if to.dry_run:
-        importing.count(items, report)
-    elif to.into is not None:
-        built = importing.fill(
-            items,
-            source,
-            os.environ,
-            report,
-            where,
-            to.into,
-            documents=given.documents,
-            into_live=to.into_live,
-            say=tell,
-        )
-        if built is not None:
-            facts |= {
-                "triples": built.triples,
-                "triples_before": built.before,
-                "hash": built.hash,
-                "refused_by_tracker": dict(built.replayed.refused),
-                "refused_by_store": built.refused_by_store,
-            }
-            tell_refused(built)
-    else:
-        left = importing.tell(items, source, os.environ, report, given.documents)
-        facts |= {"spools": len(left), "taken": _taken(where, left, to.wait)}
+    with advancing("reading", unit) as advance:
+        items = read(advance)
+        if to.dry_run:
+            importing.count(items, report)
+        elif to.into is not None:
+            facts |= _filled(source, items, given, to.into, to.into_live, where, report)
+        else:
+            left = importing.tell(items, source, os.environ, report, given.documents)
+    if not to.dry_run and to.into is None:  # Two displays on one terminal would be in each other's way.
+        awaited = await_taken(where, left, to.wait)
+        facts |= {"spools": len(left), "taken": awaited.taken}
     if to.as_json:
         typer.echo(json.dumps({**facts, **report.as_json()}))
     else:
@@ -265,8 +215,43 @@ def _ingest(source: str, items: Iterator[Item], given: Known, to: _To) -> None:
         )
     if "triples" in facts:
         tell(f"{to.into} holds {facts['triples']} triples")
-    elif left and not facts["taken"]:
-        _tell_waiting(where, left)
+    elif awaited is not None:
+        tell_awaited(awaited)
+
+
+def _filled(
+    source: str,
+    items: Iterator[Item],
+    given: Known,
+    into: str,
+    into_live: bool,
+    where: Places,
+    report: Report,
+) -> dict[str, Any]:
+    """Build the graph in a store; what it holds then, or nothing if there was nothing to build."""
+    from headstream.importing import fill
+
+    built = fill(
+        items,
+        source,
+        os.environ,
+        report,
+        where,
+        into,
+        documents=given.documents,
+        into_live=into_live,
+        say=tell,
+    )
+    if built is None:
+        return {}
+    tell_refused(built)
+    return {
+        "triples": built.triples,
+        "triples_before": built.before,
+        "hash": built.hash,
+        "refused_by_tracker": dict(built.replayed.refused),
+        "refused_by_store": built.refused_by_store,
+    }
 
 
 def _keep(file: Path | None, refused: Refused) -> None:
@@ -282,32 +267,3 @@ def _tell(report: Report, dry_run: bool) -> None:
         for reason, count in sorted(counted.items()):
             message, where = report.examples[reason][0]
             typer.echo(f"{count} {what}: {reason} (such as {where}: {message})")
-
-
-def _taken(where: Places, left: list[Path], seconds: float) -> bool:
-    """Await that what is up has taken the spools; False if nothing is up, or not within the time."""
-    taker = live.taker(live.up_for(where))
-    if taker is None or not taker.alive:
-        return False
-    deadline = time.monotonic() + seconds
-    while any(spool.exists() for spool in left):
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def _tell_waiting(where: Places, left: list[Path]) -> None:
-    folder, number = left[0].parent, sum(spool.exists() for spool in left)
-    taker = live.taker(live.up_for(where))
-    if taker is None:
-        tell(
-            f"nothing is up in {where.data}: {number} spools wait in {folder} until `headstream up` or `ship`"
-        )
-    elif not taker.alive:
-        raise CommandError(
-            f"{taker.name} has died (its log is {taker.log}): {number} spools wait in {folder} until "
-            "`headstream up` starts it again"
-        )
-    else:
-        tell(f"{taker.name} takes them in; {number} spools still wait in {folder}")

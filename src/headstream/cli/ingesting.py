@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstream import live
 from headstream.cli import importing
-from headstream.cli.telling import Data, Json, places, progress, tell
-from headstream.errors import CommandError
-from headstream.places import Places
+from headstream.cli.advancing import advancing
+from headstream.cli.awaiting import WAIT_SECONDS, Wait, await_taken, tell_awaited
+from headstream.cli.telling import Data, Json, places, tell
 
 if TYPE_CHECKING:
     from headstream.gateway.ingesting import Ingested
     from headstream.schemas.documents import Document
-
-WAIT_SECONDS = 30.0
 
 family = typer.Typer(no_args_is_help=True, help="Bring what other trackers wrote into the graph.")
 
@@ -47,9 +42,7 @@ def provlake(
             help="YAML or JSON with stores (or a definition) that are published first (repeatable).",
         ),
     ] = None,
-    wait: Annotated[
-        float, typer.Option(min=0, help="Seconds to wait until what is up has taken it.")
-    ] = WAIT_SECONDS,
+    wait: Wait = WAIT_SECONDS,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -70,26 +63,17 @@ def provlake(
     try:
         for each in given:
             spool.publish(each)
-        with _bar(sum(path.stat().st_size for path in files)) as advance:
-            done = ingest(files, known, spool, advance)
+        with advancing("reading", "bytes") as advance:
+            total = sum(path.stat().st_size for path in files)
+            done = ingest(files, known, spool, _summed(lambda read: advance(read, total)))
     finally:
         spool.close()
-    taken = _taken(where, made, wait)
-    _tell(done, where, taken, as_json)
+    awaited = await_taken(where, made, wait)
+    _tell(done, awaited.taken, as_json)
+    tell_awaited(awaited)
 
 
-def _taken(where: Places, spools: list[Path], seconds: float) -> bool:
-    """Await that all is taken: whoever has a spool acknowledged removes or archives it."""
-    taker = live.taker(live.up_for(where))
-    deadline = time.monotonic() + seconds
-    while any(spool.exists() for spool in spools):
-        if taker is None or not taker.alive or time.monotonic() >= deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def _tell(done: Ingested, where: Places, taken: bool, as_json: bool) -> None:
+def _tell(done: Ingested, taken: bool, as_json: bool) -> None:
     refused = sum(done.reasons.values())
     if as_json:
         facts = {
@@ -108,19 +92,15 @@ def _tell(done: Ingested, where: Places, taken: bool, as_json: bool) -> None:
     if refused:
         reasons = ", ".join(f"{count} {reason}" for reason, count in done.reasons.most_common())
         tell(f"{refused} messages were refused ({reasons}); everything else is in")
-    if not taken:
-        if live.taker(live.up_for(where)) is not None:
-            raise CommandError(
-                "what was read waits in the spool: the service that is up has not taken all yet"
-            )
-        tell(f"nothing is up in {where.data}: it waits in {where.spool} until `headstream up` or `ship`")
 
 
-@contextmanager
-def _bar(total: int) -> Iterator[Callable[[int], object]]:
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+def _summed(advance: Callable[[int], object]) -> Callable[[int], object]:
+    """Tell of all bytes read so far where each call brings those of one line."""
+    read = 0
 
-    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=progress, transient=True) as bar:
-        task = bar.add_task("reading", total=total)
-        yield lambda size: bar.advance(task, size)
+    def add(size: int) -> None:
+        nonlocal read
+        read += size
+        advance(read)
+
+    return add

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headstream.cli.telling import Data, Json, answers, places, progress, tell
+from headstream.cli.advancing import advancing
+from headstream.cli.telling import Data, Json, answers, instant, places, tell
 from headstream.errors import CommandError
 from headstream.schemas.dead_letters import ASKED, DROPPED, REDRIVEN, RESENT, WAITING, Kept
 
@@ -133,7 +132,7 @@ def redrive(
     parked = sum(not redrivable(each, wanted) for each in found)
     sent = 0
     if chosen and not dry_run:
-        with _bar("sending again") as advance:
+        with advancing("sending again", "letters") as advance:
             sent = box.redrive(chosen, advance, wait)
     if as_json:
         done = {"chosen": [each.id for each in chosen], "sent": sent, "parked": parked, "dry_run": dry_run}
@@ -224,7 +223,7 @@ def _found(data: Path | None, wanted: Wanted) -> tuple[Box, list[Kept]]:
     from headstream.letters import box, demand
 
     opened = box(places(data))
-    with _bar("reading") as advance:
+    with advancing("reading", "letters") as advance:
         kept = opened.kept(advance)
     demand(wanted.ids, kept)
     return opened, [each for each in kept if wanted.holds(each)]
@@ -242,7 +241,7 @@ def _facts(kept: Kept) -> dict[str, Any]:
         "reason": letter.reason,
         "error": letter.error,
         "message": letter.message,
-        "at": _instant(letter.at),
+        "at": instant(letter.at),
         "attempt": letter.attempt,
         "topic": letter.origin.topic,
         "partition": letter.origin.partition,
@@ -306,21 +305,3 @@ def _say(chosen: list[Kept], what: str, count: int) -> None:
 def _printable(text: str) -> str:
     """Control characters made visible: a refused message must not drive somebody's terminal."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def _instant(microseconds: int) -> str:
-    try:
-        moment = datetime.fromtimestamp(microseconds / 1e6, UTC)
-    except (ValueError, OverflowError, OSError):
-        return str(microseconds)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=progress, transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total or None)

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstream import live
+from headstream.cli.awaiting import Wait, await_taken, tell_awaited
 from headstream.cli.telling import Data, Json, places, tell
 from headstream.errors import CommandError
 from headstream.places import Places
-from headstream.services.state import Running
 
 if TYPE_CHECKING:
     from headstream.schemas.definition import Definition
     from headstream.schemas.versions import Change
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 10.0  # Documents are few and small.
 DIFFERENT = 1
 TROUBLE = 2
 
@@ -42,9 +40,7 @@ def define(
             "(files, hashes, or names of workflows). Exit status 0: equal, 1: they differ, 2: trouble.",
         ),
     ] = False,
-    wait: Annotated[
-        float, typer.Option(min=0, help="Seconds to wait until what is up has taken them.")
-    ] = WAIT_SECONDS,
+    wait: Wait = WAIT_SECONDS,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -57,19 +53,14 @@ def define(
         _compare(files, where, as_json)
         return
     documents = [document for file in files for document in read_documents(Path(file))]
-    spool = leave(documents, os.environ)
-    taker = live.taker(live.up_for(where))
-    taken = taker is not None and taker.alive and _gone(spool, wait)
+    awaited = await_taken(where, [leave(documents, os.environ)], wait)
     if as_json:
         facts = [{"kind": each.kind, "name": each.name, "hash": each.content_hash} for each in documents]
-        typer.echo(json.dumps({"published": facts, "up": taker is not None and taker.alive, "taken": taken}))
+        typer.echo(json.dumps({"published": facts, "up": awaited.up, "taken": awaited.taken}))
     else:
         for each in documents:
             typer.echo(f"{each.kind} {each.name} {each.content_hash[:12]}")
-    if taken:
-        tell(f"taken by {taker.name}" if taker else "taken")
-    else:
-        _tell_waiting(where, spool, taker, wait)
+    tell_awaited(awaited)
 
 
 def _compare(names: list[str], where: Places, as_json: bool) -> None:
@@ -141,28 +132,3 @@ def _definition(file: Path) -> Definition:
     if not isinstance(found, Definition):
         raise CommandError(f"{file} holds no definition, so there is nothing to compare")
     return found
-
-
-def _gone(spool: Path, seconds: float) -> bool:
-    """Await that a spool is taken: whoever has it acknowledged removes or archives it."""
-    deadline = time.monotonic() + seconds
-    while spool.exists():
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def _tell_waiting(where: Places, spool: Path, taker: Running | None, wait: float) -> None:
-    if taker is None:
-        tell(f"nothing is up in {where.data}: they wait in {spool.parent} until `headstream up` or `ship`")
-    elif not taker.alive:
-        raise CommandError(
-            f"{taker.name} has died (its log is {taker.log}): they wait in {spool.parent} until "
-            "`headstream up` starts it again"
-        )
-    elif wait:
-        raise CommandError(
-            f"{taker.name} has not taken them within {wait:g} s: they wait in {spool.parent}; "
-            f"its log, {taker.log}, may say why"
-        )

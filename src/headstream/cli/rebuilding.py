@@ -224,7 +224,7 @@ def archive(
         done = archive_topics(
             Settings.from_env(os.environ),
             folder,
-            progress=lambda messages, total: advance(messages, total, 0),
+            progress=advance,
             allow_missing=allow_missing,
         )
     if as_json:

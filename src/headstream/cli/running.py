@@ -68,7 +68,7 @@ def gateway(
     ] = None,
     data: Data = None,
 ) -> None:
-    """Run the gateway: ProvLake clients send to it by their `service_url`, and ask it of the graph."""
+    """Run the gateway: ProvLake and OpenLineage clients send to it, and ProvLake's ask it of the graph."""
     from headstream.gateway.serving import serve
     from headstream.schemas.logs import configure
 

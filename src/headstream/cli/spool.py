@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from headstream.cli.telling import Data, Json, places, tell
+from headstream.cli.telling import Data, Json, instant, places, tell
 from headstream.errors import Unreadable
 
 # `headstream.spools` loads what reads spools, which other commands need not: imported where it is used.
@@ -62,7 +61,7 @@ def show(
         if count == limit:
             tell(f"stopped after {limit}; there is more")
             return
-        typer.echo(json.dumps(spools.as_json(entry)) if as_json else spools.as_line(entry, _instant))
+        typer.echo(json.dumps(spools.as_json(entry)) if as_json else spools.as_line(entry, instant))
     for finding in (*contents.torn, *contents.unreadable):
         tell(finding.sentence)
 
@@ -136,7 +135,7 @@ def _lines(each: Any) -> list[str]:
         writer = "alive" if each.alive else "gone"
         lines.append(
             f"  workflow {header.workflow}, run {header.execution}, written on {header.host} by process "
-            f"{header.pid} ({writer}) since {_instant(header.created)}"
+            f"{header.pid} ({writer}) since {instant(header.created)}"
         )
     if shipped.segment < 0:
         told = "nothing shipped"
@@ -158,11 +157,3 @@ def _lines(each: Any) -> list[str]:
 
 def _plural(count: int, thing: str) -> str:
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
-
-
-def _instant(microseconds: int) -> str:
-    try:
-        moment = datetime.fromtimestamp(microseconds / 1e6, UTC)
-    except (ValueError, OverflowError, OSError):
-        return str(microseconds)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

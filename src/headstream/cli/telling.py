@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -49,6 +50,15 @@ def places(data: Path | None) -> Places:
 def tell(line: str) -> None:
     """Say on standard error what is going on."""
     progress.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def instant(microseconds: int) -> str:
+    """A moment in UTC, to the millisecond; what is no date that Python knows stays a number."""
+    try:
+        moment = datetime.fromtimestamp(microseconds / 1e6, UTC)
+    except (ValueError, OverflowError, OSError):
+        return str(microseconds)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def sentence(error: OSError) -> str:
