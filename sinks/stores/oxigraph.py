@@ -22,6 +22,8 @@ _BLOCK = 1 << 20
 class OxigraphStore:
     """A graph in a folder, or in memory without a path. `graph` may be queried meanwhile, by any thread.
 
+    IRIs and language tags are stored as they come, since `Renderer` has checked them: to check them here
+    once more is a sixth of the cost of a write (decision 0014). What is no N-Triples is refused.
     A write that would find less than `free_bytes` on the disk raises StoreBusy and changes nothing.
     """
 
@@ -40,14 +42,17 @@ class OxigraphStore:
         self._one = threading.Lock()
 
     def write(self, ntriples: bytes) -> Written:
-        """Add triples to the default graph; refused statements may be stored in part."""
+        """Add triples to the default graph; refused statements may be stored in part.
+
+        Other threads of the process go on meanwhile: the next request can be rendered.
+        """
         if self.room is not None:
             self.room.demand()
         started = time.perf_counter()
         load = self.graph.bulk_load if len(ntriples) >= _BULK else self.graph.load
         try:
             with self._one:
-                load(ntriples, oxigraph.RdfFormat.N_TRIPLES)
+                load(ntriples, oxigraph.RdfFormat.N_TRIPLES, lenient=True)
         except SyntaxError as error:
             raise StoreRefused(f"Oxigraph refused the statements: {error}") from error
         except (OSError, ValueError) as error:
