@@ -29,6 +29,8 @@ UNDECODABLE: Final = "undecodable"
 UNKNOWN_SCHEMA: Final = "unknown-schema"
 ILLEGAL_FACT: Final = "illegal-fact"
 REFUSED: Final = "refused-by-store"
+# The first of several requests is so much smaller than the others.
+_FIRST: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,11 +157,12 @@ def write_identified(
 ) -> Delivered:
     """Write identified facts now, in requests of `limits.triples`, and return what became of them.
 
-    While one request is written the next is rendered. On return every event is in the store or in
-    `dead_letters`, each request whole before the next began. Raises Unavailable; then some of it may be
-    written, and the same call again is harmless.
+    While one request is written the next is rendered; the first is small, since the store waits for it.
+    On return every event is in the store or in `dead_letters`. A request begins when the one before is
+    done. Raises Unavailable; then some of it may be written, and the same call again is harmless.
     """
     limits = limits or suited(store)
+    first = replace(limits, triples=max(1, limits.triples // _FIRST), size=max(1, limits.size // _FIRST))
     renderer = renderer or Renderer(base)
     total, batch = Delivered(modified=0), Batch()
     at = int(time.time() * 1e6)
@@ -169,7 +172,7 @@ def write_identified(
         for identified in identifieds:
             entry, letters = render_entry(embedded_entry(identified, attempt), renderer, at)
             batch = batch.add(identified.origin, 0.0, entry=entry, letters=letters)
-            if batch.full(limits):
+            if batch.full(first if writing is None else limits):
                 total += _result(writing)
                 writing = writer.submit(_delivered, batch, store, dead_letters, metrics)
                 batch = Batch()

@@ -146,8 +146,13 @@ def test_statements_that_cannot_be_read_are_refused(store: Store) -> None:
     assert len(str(caught.value)) < 500
 
 
-def test_oxigraph_reads_large_writes_as_strictly_as_small_ones(tmp_path: Path, steps: Steps) -> None:
-    """A bad line among 10,000 is found by halves: in bulk loads at first, in plain ones at last."""
+@pytest.mark.parametrize("cores", [1, 2, 8])
+def test_oxigraph_finds_the_bad_line_of_a_large_write(
+    cores: int, tmp_path: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One among 10,000: by bulk loads at first, of two halves at once or one, by plain ones at last."""
+    monkeypatch.setattr("headstream.sinks.stores.oxigraph._HALVED", 600_000)
+    monkeypatch.setattr("headstream.sinks.stores.oxigraph._cores", lambda: cores)
     entries = []
     for number in range(20):
         one = steps(number, events=50)
@@ -163,6 +168,20 @@ def test_oxigraph_reads_large_writes_as_strictly_as_small_ones(tmp_path: Path, s
     clean = [entry.ntriples for entry in entries if entry is not entries[7]]
     clean += [*lines[:120], *lines[130:]]
     assert difference(clean, store.dump()).counts == [0, 0]
+    store.close()
+
+
+def test_two_halves_at_once_are_the_whole(
+    tmp_path: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstream.sinks.stores.oxigraph._HALVED", 1)
+    monkeypatch.setattr("headstream.sinks.stores.oxigraph._cores", lambda: 2)
+    one = b"<urn:a> <urn:b> <urn:c> .\n"
+    documents = [render(steps(number, events=50).facts, BASE) for number in range(4)]
+    store = OxigraphStore(tmp_path / "store")
+    for ntriples in (b"".join(documents), one, one[:-1]):  # Two thousand triples, one, one without its end.
+        store.write(ntriples)
+    assert difference([*documents, one], store.dump()).counts == [0, 0]
     store.close()
 
 
