@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,12 +15,13 @@ from headstream.schemas.codec import decode_identified, encode_identified
 from headstream.schemas.errors import SchemaError, UnknownSchema
 from headstream.schemas.facts import DeadLetter, Identified, Origin
 from headstream.schemas.topics import run_key
-from headstream.sinks.batch import Batch, Entry, Group, Limits
+from headstream.sinks.batch import OXIGRAPH_LIMITS, Batch, Entry, Group, Limits
 from headstream.sinks.dead_letters import DeadLetters
 from headstream.sinks.errors import IllegalFact
 from headstream.sinks.isolate import Refused, isolate
 from headstream.sinks.metrics import STORED, TOTAL, Metrics
 from headstream.sinks.statements import Renderer
+from headstream.sinks.stores.oxigraph import OxigraphStore
 from headstream.sinks.stores.store import Store
 
 STAGE: Final = "sink"
@@ -27,6 +29,8 @@ UNDECODABLE: Final = "undecodable"
 UNKNOWN_SCHEMA: Final = "unknown-schema"
 ILLEGAL_FACT: Final = "illegal-fact"
 REFUSED: Final = "refused-by-store"
+# The first of several requests is so much smaller than the others.
+_FIRST: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,22 +157,39 @@ def write_identified(
 ) -> Delivered:
     """Write identified facts now, in requests of `limits.triples`, and return what became of them.
 
-    On return every event is in the store or in `dead_letters`. Raises Unavailable; then some of it
-    may be written, and the same call again is harmless.
+    While one request is written the next is rendered; the first is small, since the store waits for it.
+    On return every event is in the store or in `dead_letters`. A request begins when the one before is
+    done. Raises Unavailable; then some of it may be written, and the same call again is harmless.
     """
-    limits = limits or Limits()
+    limits = limits or suited(store)
+    first = replace(limits, triples=max(1, limits.triples // _FIRST), size=max(1, limits.size // _FIRST))
     renderer = renderer or Renderer(base)
     total, batch = Delivered(modified=0), Batch()
     at = int(time.time() * 1e6)
-    for identified in identifieds:
-        entry, letters = render_entry(embedded_entry(identified, attempt), renderer, at)
-        batch = batch.add(identified.origin, 0.0, entry=entry, letters=letters)
-        if batch.full(limits):
-            total += _delivered(batch, store, dead_letters, metrics)
-            batch = Batch()
+    writing: Future[Delivered] | None = None
+    # The thread is started for what is more than one request: most that comes here is less.
+    with ThreadPoolExecutor(1, "write") as writer:
+        for identified in identifieds:
+            entry, letters = render_entry(embedded_entry(identified, attempt), renderer, at)
+            batch = batch.add(identified.origin, 0.0, entry=entry, letters=letters)
+            if batch.full(first if writing is None else limits):
+                total += _result(writing)
+                writing = writer.submit(_delivered, batch, store, dead_letters, metrics)
+                batch = Batch()
+        total += _result(writing)
     if batch:
         total += _delivered(batch, store, dead_letters, metrics)
     return total
+
+
+def _result(writing: Future[Delivered] | None) -> Delivered:
+    """Wait for a request that is under way; raises what it raised."""
+    return Delivered() if writing is None else writing.result()
+
+
+def suited(store: Store) -> Limits:
+    """How large the requests of a store are under load, where nobody says anything else."""
+    return OXIGRAPH_LIMITS if isinstance(store, OxigraphStore) else Limits()
 
 
 def embedded_entry(identified: Identified, attempt: int = 1) -> Entry:

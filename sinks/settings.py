@@ -9,7 +9,7 @@ from pathlib import Path
 from headstream.schemas.clients import RegistryOptions, client_options, registry_options
 from headstream.schemas.identifiers import DEFAULT_BASE
 from headstream.schemas.topics import Topics
-from headstream.sinks.batch import Limits
+from headstream.sinks.batch import OXIGRAPH_LIMITS, Limits
 from headstream.sinks.errors import ConfigurationError
 from headstream.sinks.retry import Schedule
 from headstream.sinks.stores.room import FREE_BYTES
@@ -48,6 +48,7 @@ class Settings:
                 "HEADSTREAM_STORE_URL is not set: give the SPARQL endpoint of the namespace, or oxigraph:PATH"
             )
         read = _Reader(environ)
+        suited = OXIGRAPH_LIMITS if store.startswith("oxigraph:") else Limits()
         return cls(
             bootstrap=environ.get("HEADSTREAM_BOOTSTRAP") or "127.0.0.1:19092",
             topics=Topics(environ.get("HEADSTREAM_TOPIC_PREFIX") or "headstream"),
@@ -60,8 +61,8 @@ class Settings:
             session_seconds=read.number("HEADSTREAM_SINK_SESSION_SECONDS", 10.0, least=6.0),
             poll_seconds=read.number("HEADSTREAM_SINK_POLL_SECONDS", 300.0, least=10.0),
             limits=Limits(
-                triples=int(read.number("HEADSTREAM_SINK_BATCH_TRIPLES", 40_000, least=1)),
-                size=int(read.number("HEADSTREAM_SINK_BATCH_BYTES", 16 * 1024 * 1024, least=1)),
+                triples=int(read.number("HEADSTREAM_SINK_BATCH_TRIPLES", suited.triples, least=1)),
+                size=int(read.number("HEADSTREAM_SINK_BATCH_BYTES", suited.size, least=1)),
                 age=read.number("HEADSTREAM_SINK_BATCH_SECONDS", 0.5),
                 linger=read.number("HEADSTREAM_SINK_LINGER_SECONDS", 0.1),
             ),

@@ -40,8 +40,11 @@ _SUFFIXES: Final[dict[str, str]] = {
     DATE_TIME: f"^^<{PREFIXES['xsd']}dateTime> .\n",
     JSON: f"^^<{PREFIXES['rdf']}JSON> .\n",
 }
-# What RFC 3987 and N-Triples forbid inside <...>, as bytes.
-_ILLEGAL: Final = bytes(range(0x21)) + b'<>"{}|^`\\'
+# What RFC 3987 forbids inside <...>, or allows only once, as bytes; and a % that begins no escape.
+_DOUBTFUL: Final = bytes(range(0x21)) + b'<>"{}|^`\\[]#\x7f'
+_BARE_PERCENT: Final = re.compile("%(?![0-9A-Fa-f]{2})")
+# Types that only a language tag gives.
+_NO_DATATYPE: Final = frozenset(PREFIXES["rdf"] + name for name in ("langString", "dirLangString"))
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _LIMIT: Final = 100_000  # Names remembered between messages: some 20 MB.
 
@@ -49,6 +52,7 @@ _LIMIT: Final = 100_000  # Names remembered between messages: some 20 MB.
 class Renderer:
     """Renders facts against one instance base and remembers the names it has checked.
 
+    A strict parser takes whatever it renders, so a store need not check it once more (`stores/oxigraph.py`).
     Of use to one thread. The memory only saves time: the text is a pure function of the facts.
     """
 
@@ -57,6 +61,7 @@ class Renderer:
     def __init__(self, base: str) -> None:
         self._base = base
         check_iri(base)
+        check_iri(base + "a")  # http://host: is an IRI, http://host:a is none.
         self._nodes: dict[str, str] = {}  # relative or absolute IRI -> <IRI>
         self._names: dict[str, str] = {}  # predicate -> " <IRI> ", as predicates stand
         self._terms: dict[str, str] = {}  # prefixed name -> "<IRI> .\n", as objects stand
@@ -105,8 +110,12 @@ class Renderer:
 
     def _check(self, fresh: list[str]) -> None:
         """Check new relative IRIs together: a hundred times cheaper than one by one."""
-        joined = "".join(fresh)
-        if not joined.isascii() or len(joined.encode().translate(None, _ILLEGAL)) != len(joined):
+        joined = "/".join(fresh)
+        if (
+            not joined.isascii()
+            or len(joined.encode().translate(None, _DOUBTFUL)) != len(joined)
+            or _BARE_PERCENT.search(joined)
+        ):
             for text in fresh:
                 try:
                     check_iri(self._base + text)
@@ -132,6 +141,8 @@ class Renderer:
     def _suffix(self, kind: str) -> str:
         if kind.startswith("^^"):
             datatype = check_iri(kind[2:])
+            if datatype in _NO_DATATYPE:
+                raise IllegalFact(f"{kind!r} needs a language tag: give @TAG as the kind")
             suffix = " .\n" if datatype == XSD_STRING else f"^^<{datatype}> .\n"
         elif kind.startswith("@"):
             try:

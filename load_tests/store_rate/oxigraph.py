@@ -1,4 +1,8 @@
-"""Oxigraph on disk: bare calls with prepared quads beside our own way from facts into the store."""
+"""Oxigraph on disk: bare calls with prepared quads or bodies beside our own way from facts into the store.
+
+Bare `extend` and `bulk_extend` get quads that were parsed before the clock began, bare `bulk_load` gets
+N-Triples and parses them, ours renders them as well. Each writes as many triples in one call as ours.
+"""
 
 from __future__ import annotations
 
@@ -6,39 +10,47 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final, TypeVar
 
 import pyoxigraph as oxigraph
 from load_tests.store_rate.blazegraph import Rate
-from load_tests.store_rate.stream import Body, Made
+from load_tests.store_rate.stream import Made, bodies
 
 from headstream.schemas.facts import Identified
 from headstream.schemas.identifiers import DEFAULT_BASE
+from headstream.sinks.batch import OXIGRAPH_LIMITS
 from headstream.sinks.core import write_identified
 from headstream.sinks.dead_letters import MemoryDeadLetters
 from headstream.sinks.stores import OxigraphStore
 
+OURS: Final = "headstream, from facts"
 Work = Callable[[Path], int]
+Batch = TypeVar("Batch")
 
 
-def contenders(bodies: Sequence[Body], made: Sequence[Made]) -> dict[str, Work]:
+def contenders(made: Sequence[Made]) -> dict[str, Work]:
     """What is measured, by name; each fills the store in a folder and returns the number of requests."""
-    quads = [list(oxigraph.parse(body.ntriples, oxigraph.RdfFormat.N_TRIPLES)) for body in bodies]
+    prepared = [body.ntriples for body in bodies(made, OXIGRAPH_LIMITS.triples)]
+    quads = [list(oxigraph.parse(body, oxigraph.RdfFormat.N_TRIPLES)) for body in prepared]
     identified = [one.identified for one in made]
 
-    def bare(call: str) -> Work:
+    def bare(batches: Sequence[Batch], write: Callable[[oxigraph.Store, Batch], None]) -> Work:
         def run(folder: Path) -> int:
             store = oxigraph.Store(str(folder))
-            for batch in quads:
-                getattr(store, call)(batch)
+            for batch in batches:
+                write(store, batch)
             store.flush()
-            return len(quads)
+            return len(batches)
 
         return run
 
     return {
-        "bare Store.extend": bare("extend"),
-        "bare Store.bulk_extend": bare("bulk_extend"),
-        "headstream, from facts": lambda folder: _ours(folder, identified),
+        "bare Store.extend": bare(quads, lambda store, batch: store.extend(batch)),
+        "bare Store.bulk_extend": bare(quads, lambda store, batch: store.bulk_extend(batch)),
+        "bare Store.bulk_load": bare(
+            prepared, lambda store, body: store.bulk_load(body, oxigraph.RdfFormat.N_TRIPLES)
+        ),
+        OURS: lambda folder: _ours(folder, identified),
     }
 
 

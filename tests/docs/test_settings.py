@@ -29,7 +29,7 @@ READERS = {
     "src/headstream/gateway": "gateway",
     "src/headstream": "cli",
 }
-STORE = {"HEADSTREAM_STORE_URL": "oxigraph:somewhere"}
+STORE = {"HEADSTREAM_STORE_URL": "http://127.0.0.1:1/store"}  # `oxigraph:` has batches of its own.
 FROM_ENV: dict[str, Callable[[Mapping[str, str]], Any]] = {
     "capture": CaptureSettings.from_env,
     "tracker": TrackerSettings.from_env,

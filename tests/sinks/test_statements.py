@@ -92,6 +92,11 @@ def test_a_character_beyond_the_bmp_is_never_escaped() -> None:
         ("a>b", VALUE, "string", "x"),
         ("a\nb", VALUE, "string", "x"),
         ("a\ud800", VALUE, "string", "x"),
+        ("a\x7f", VALUE, "string", "x"),
+        ("a%zz", VALUE, "string", "x"),
+        ("a%4", VALUE, "string", "x"),
+        ("a[b]", VALUE, "string", "x"),
+        ("a#b#c", VALUE, "string", "x"),
         ("a", VALUE, "id", "a^b"),
         ("a", VALUE, "iri", "no-scheme"),
         ("a", VALUE, "iri", "http://x/a b"),
@@ -101,6 +106,8 @@ def test_a_character_beyond_the_bmp_is_never_escaped() -> None:
         ("a", "not a name", "string", "x"),
         ("a", VALUE, "term", "nothing"),
         ("a", VALUE, "^^nothing", "x"),
+        ("a", VALUE, f"^^{RDF}langString", "x"),
+        ("a", VALUE, f"^^{RDF}dirLangString", "x"),
         ("a", VALUE, "@", "x"),
         ("a", VALUE, "@en_GB", "x"),
         ("a", VALUE, "number", "1"),
@@ -113,6 +120,35 @@ def test_what_no_store_may_be_given_names_its_event(fact: Fact) -> None:
     assert caught.value.event == 2
 
 
+# Texts made of what IRIs trip over, beside anything else.
+_TEXTS = st.text("aé/:%4z[]#?@\x7f <>\\\u202e😀", max_size=8) | st.text(max_size=8)
+_KINDS = st.sampled_from(["id", "iri", "term", "string", "@en", f"^^{RDF}langString"]) | st.builds(
+    str.__add__, st.sampled_from(["^^", "@", "^^urn:"]), _TEXTS
+)
+
+
+@given(st.lists(st.tuples(_TEXTS, st.just(VALUE) | _TEXTS, _KINDS, _TEXTS), max_size=4))
+def test_what_is_rendered_every_strict_parser_reads(facts: list[Fact]) -> None:
+    """So a store may skip these checks, and no two stores hold different graphs."""
+    try:
+        document = render(facts, BASE)
+    except IllegalFact:
+        return
+    assert len(objects(document)) == len(facts)
+
+
+@given(st.lists(st.text("aé/%4z[]#?@<", min_size=1, max_size=5), min_size=2, max_size=5))
+def test_names_checked_together_are_refused_as_if_each_were_alone(names: list[str]) -> None:
+    def legal(*these: str) -> bool:
+        try:
+            render([(name, VALUE, "string", "x") for name in these], BASE)
+        except IllegalFact:
+            return False
+        return True
+
+    assert legal(*names) == all(map(legal, names))
+
+
 def test_an_illegal_name_is_refused_the_second_time_too() -> None:
     renderer = Renderer(BASE)
     for _ in range(2):
@@ -121,9 +157,10 @@ def test_an_illegal_name_is_refused_the_second_time_too() -> None:
     assert renderer.render([("good", VALUE, "id", "a")])
 
 
-def test_a_base_that_is_no_iri_is_refused_at_once() -> None:
+@pytest.mark.parametrize("base", ["not an iri", "http://host:"])
+def test_a_base_that_makes_no_iris_is_refused_at_once(base: str) -> None:
     with pytest.raises(IllegalFact):
-        Renderer("not an iri")
+        Renderer(base)
 
 
 def test_each_event_has_its_statements() -> None:

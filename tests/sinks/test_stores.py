@@ -1,5 +1,6 @@
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from math import isnan
 from pathlib import Path
@@ -9,9 +10,11 @@ import pyoxigraph as oxigraph
 import pytest
 
 from headstream.schemas.facts import Identified
+from headstream.sinks.batch import Entry, Group
 from headstream.sinks.errors import ConfigurationError, StoreBusy, StoreIncomplete, StoreRefused, StoreUnknown
 from headstream.sinks.graph_difference import difference
 from headstream.sinks.graph_hash import graph_hash
+from headstream.sinks.isolate import isolate
 from headstream.sinks.metrics import Metrics
 from headstream.sinks.statements import render
 from headstream.sinks.stores import (
@@ -25,6 +28,7 @@ from headstream.sinks.stores import (
 from headstream.sinks.stores.room import Room
 
 BASE = "https://provml.example.org/id/"
+Steps = Callable[..., Identified]
 
 
 class GraphStore:
@@ -135,11 +139,50 @@ def test_an_empty_store_has_an_empty_dump(store: Store) -> None:
 
 def test_statements_that_cannot_be_read_are_refused(store: Store) -> None:
     if isinstance(store, MemoryStore):  # The double reads nothing: it is told what to refuse.
-        store = MemoryStore(refuses=lambda line: b"<no-scheme>" in line)
+        store = MemoryStore(refuses=lambda line: b"@@@" in line)
     with pytest.raises(StoreRefused) as caught:
-        store.write(b"<urn:a> <urn:b> <no-scheme> .\n")
+        store.write(b"<urn:a> <urn:b> @@@ .\n")
     assert "\tat " not in str(caught.value)  # No stack trace.
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("cores", [1, 2, 8])
+def test_oxigraph_finds_the_bad_line_of_a_large_write(
+    cores: int, tmp_path: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One among 10,000: by bulk loads at first, of two halves at once or one, by plain ones at last."""
+    monkeypatch.setattr("headstream.sinks.stores.oxigraph._HALVED", 600_000)
+    monkeypatch.setattr("headstream.sinks.stores.oxigraph._cores", lambda: cores)
+    entries = []
+    for number in range(20):
+        one = steps(number, events=50)
+        entries.append(Entry(origin=one.origin, key=b"", identified=one, ntriples=render(one.facts, BASE)))
+    lines = entries[7].ntriples.splitlines(keepends=True)
+    lines[123] = b"<urn:a> <urn:b> @@@ .\n"
+    entries[7] = replace(entries[7], ntriples=b"".join(lines))
+    store = OxigraphStore(tmp_path / "store")
+    isolated = isolate(Group(tuple(entries)), store.write)
+    (refused,) = isolated.refused
+    assert (refused.entry.origin.offset, refused.entry.first) == (7, 12)
+    assert isolated.requests <= 2 + 2 * 10
+    clean = [entry.ntriples for entry in entries if entry is not entries[7]]
+    clean += [*lines[:120], *lines[130:]]
+    assert difference(clean, store.dump()).counts == [0, 0]
+    store.close()
+
+
+def test_two_halves_at_once_are_the_whole(
+    tmp_path: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstream.sinks.stores.oxigraph._HALVED", 1)
+    monkeypatch.setattr("headstream.sinks.stores.oxigraph._cores", lambda: 2)
+    one = b"<urn:a> <urn:b> <urn:c> .\n"
+    documents = [render(steps(number, events=50).facts, BASE) for number in range(4)]
+    store = OxigraphStore(tmp_path / "store")
+    for ntriples in (b"".join(documents), one, one[:-1]):  # Two thousand triples, one, one without its end.
+        store.write(ntriples)
+    assert difference([*documents, one], store.dump()).counts == [0, 0]
+    store.close()
 
 
 def test_a_store_on_disk_is_found_again(tmp_path: Path) -> None:
