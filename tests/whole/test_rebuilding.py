@@ -99,7 +99,7 @@ def test_a_replay_killed_with_kill_9_goes_on_and_ends_as_if_it_had_not_been(
     expected = fill(pipeline, 3000)
     store = tmp_path / "again"
     checkpoints = tmp_path / "replays"
-    first = replaying(pipeline, f"oxigraph:{store}", "--rate", "3000", "--workers", "2")
+    first = replaying(pipeline, f"oxigraph:{store}", "--rate", "1000", "--workers", "2")
     pipeline.until(lambda: bool(list(checkpoints.glob("*.json"))), 60, "the first checkpoint")
     beside = psutil.Process(first.pid)
     pipeline.until(lambda: len(beside.children(recursive=True)) >= 2, 60, "its workers")
