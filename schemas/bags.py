@@ -30,7 +30,7 @@ from headstream.schemas.events import (
 )
 from headstream.schemas.values import AttributeValue, DictValue, Instant, Json, ListValue, Reference, Value
 
-# CRC-64-AVRO of the bag.avsc that the methods below follow, field by field.
+# CRC-64-AVRO of the bag.avsc that the methods below, and those of bag_bytes.py, follow field by field.
 FINGERPRINT: Final = bytes.fromhex("287f5a80612dc523")
 
 _DOUBLE: Final = struct.Struct("<d").unpack_from

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from fastavro import schemaless_reader, schemaless_writer
 
-from headstream.schemas import bags, columns, registry
+from headstream.schemas import bag_bytes, bags, columns, registry
 from headstream.schemas.documents import Document
 from headstream.schemas.errors import MalformedMessage, UnknownFraming
 from headstream.schemas.events import Bag
@@ -28,7 +28,10 @@ _CONFLUENT_HEADER = 5
 
 
 def encode_bag(bag: Bag) -> bytes:
-    return _encode("bag", bag_to_record(bag))
+    try:
+        return MARKER + bags.FINGERPRINT + bag_bytes.write_bag(bag)
+    except bag_bytes.Unwritten:
+        return _encode("bag", bag_to_record(bag))
 
 
 def decode_bag(data: bytes) -> Bag:

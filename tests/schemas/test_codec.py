@@ -15,7 +15,7 @@ from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstream.schemas import bags, registry
+from headstream.schemas import bag_bytes, bags, registry
 from headstream.schemas.codec import (
     decode_bag,
     decode_dead_letter,
@@ -46,7 +46,7 @@ from headstream.schemas.events import (
     ValuesAdded,
 )
 from headstream.schemas.facts import DeadLetter, Identified, Origin
-from headstream.schemas.records import event_from_record, event_to_record
+from headstream.schemas.records import bag_to_record, event_from_record, event_to_record
 from headstream.schemas.values import (
     AttributeValue,
     DictValue,
@@ -59,6 +59,8 @@ from headstream.schemas.values import (
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 maybe = st.none() | text
+# Lengths of one byte, of two (from 64), and beyond the table of them; within ASCII and not.
+words = text | st.text("xé", min_size=50, max_size=600) | st.integers(50, 600).map("x".__mul__)
 longs = st.integers(-(2**63), 2**63 - 1)
 references = st.builds(
     Reference,
@@ -227,7 +229,7 @@ def test_identified_columns_that_disagree_are_refused() -> None:
         decode_identified(b"\xc3\x01" + registry.current("identified").fingerprint + out.getvalue())
 
 
-def test_the_quick_reader_is_that_of_the_schema_which_is_written() -> None:
+def test_the_quick_reader_and_writer_are_those_of_the_schema_which_is_written() -> None:
     assert registry.current("bag").fingerprint == bags.FINGERPRINT
 
 
@@ -245,6 +247,41 @@ def test_both_readers_say_the_same_of_broken_bytes(at: int, byte: int) -> None:
         assert bags.read_bag(data, 10) == by_fastavro(data)
 
 
+@given(st.lists(events.filter(lambda event: not isinstance(event, IterationBlock)), max_size=4).map(tuple))
+def test_a_bag_is_written_as_fastavro_writes_it(given: tuple[Event, ...]) -> None:
+    bag = Bag(workflow="w", execution="e", events=given, definition="d", producer="p", sequence=7)
+    assert bag_bytes.write_bag(bag) == written_by_fastavro(bag)
+
+
+@given(st.integers(0, 63).flatmap(lambda bits: st.integers(-(2**bits), 2**bits - 1)), words)
+def test_every_number_and_text_is_written_as_fastavro_writes_it(number: int, word: str) -> None:
+    event = StepEnded(step=StepRef(word, word), ended=number, outcome=word, started=number)
+    bag = Bag(workflow=word, execution="e", events=(event, event), sequence=number)
+    assert bag_bytes.write_bag(bag) == written_by_fastavro(bag)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        RunStarted(started=2**63),
+        RunStarted(started=1, person="\ud800"),
+        ValuesAdded(step=None, direction="sideways", values=()),
+    ],
+)
+def test_what_breaks_the_schema_is_refused_as_fastavro_refuses_it(event: Event) -> None:
+    bag = Bag(workflow="w", execution="e", events=(event,))
+    with pytest.raises(Exception) as refused:
+        written_by_fastavro(bag)
+    with pytest.raises(refused.type):
+        encode_bag(bag)
+
+
+def written_by_fastavro(bag: Bag) -> bytes:
+    out = BytesIO()
+    schemaless_writer(out, registry.current("bag").parsed, bag_to_record(bag))
+    return out.getvalue()
+
+
 def by_fastavro(data: bytes) -> Bag:
     stream = BytesIO(data)
     stream.seek(10)
@@ -252,10 +289,6 @@ def by_fastavro(data: bytes) -> Bag:
     assert stream.tell() == len(data)
     said = [event_from_record(name, body) for name, body in record.pop("events")]
     return Bag(**record, events=tuple(said))
-
-
-# Lengths of one byte, of two (from 64), and beyond the table of them; within ASCII and not.
-words = text | st.text("xé", min_size=50, max_size=600) | st.integers(50, 600).map("x".__mul__)
 
 
 @given(st.lists(st.tuples(*[words] * 4), max_size=8), longs)
