@@ -1,9 +1,9 @@
 """Bags from events to bytes in one pass, for the schema that this version writes.
 
 fastavro looks at the schema again for each value of each event; that was a third of what the gateway
-did for a message. This writer knows the fields of the `bag.avsc` that `bags.FINGERPRINT` names, and that the events of a bag repeat
-names, times and what is around them. Whatever it does not take (`Unwritten`), fastavro writes or
-refuses, and both give the same bytes (a test holds the two equal).
+did for a message. This writer knows the fields of the `bag.avsc` that `bags.FINGERPRINT` names, and
+that the events of a bag repeat names, times and what is around them. Whatever it does not take
+(`Unwritten`), fastavro writes or refuses, and both give the same bytes (a test holds the two equal).
 """
 
 from __future__ import annotations

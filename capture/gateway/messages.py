@@ -20,13 +20,17 @@ _DIRECTIONS: Final = {GENERATE: IN, INPUT: IN, OUTPUT: OUT}
 
 @dataclass(slots=True, kw_only=True)
 class Envelope:
-    """The run that a message belongs to, and what it is about. `is_global`: the client named no run."""
+    """The run that a message belongs to, and what it is about. `is_global`: the client named no run.
+
+    `details` are what the body says of the task or cycle, and the body itself where it is about the run.
+    """
 
     workflow: str
     execution: str
     is_global: bool
     act: str
     body: Mapping[str, Any]
+    details: Mapping[str, Any]
     custom_metadata: Any
     context: Any
 
@@ -80,7 +84,9 @@ def read_envelope(message: object, *, plain: bool = False) -> Envelope:
         act = next((name for name in (TASK, CYCLE) if name in body), WORKFLOW)
     if act not in (WORKFLOW, TASK, CYCLE):
         raise MessageRefused("unknown-act", f"act_type must be workflow, task or cycle, found {act!r:.80}")
-    details = body if act == WORKFLOW else wire.mapping(body.get(act), f"prov_obj.{act}")
+    details = body if act == WORKFLOW else body.get(act)
+    if type(details) is not dict:
+        details = wire.mapping(details, f"prov_obj.{act}")
     workflow = wire.optional_identifier(cleaned.get("dataflow_name"), "dataflow_name")
     execution = wire.optional_identifier(details.get("wf_execution"), "wf_execution")
     return Envelope(
@@ -89,6 +95,7 @@ def read_envelope(message: object, *, plain: bool = False) -> Envelope:
         is_global=workflow is None or execution is None,
         act=act,
         body=body,
+        details=details,
         custom_metadata=cleaned.get("custom_metadata"),
         context=cleaned.get("context"),
     )
@@ -116,8 +123,7 @@ def read_run(envelope: Envelope) -> RunMessage:
 
 def read_step(envelope: Envelope) -> StepMessage:
     """Read a task or cycle message, or raise MessageRefused."""
-    body = envelope.body
-    details = wire.mapping(body.get(envelope.act), f"prov_obj.{envelope.act}")
+    body, details = envelope.body, envelope.details
     kind = body.get("type")
     if not isinstance(kind, str) or kind not in _DIRECTIONS:
         raise MessageRefused(
@@ -125,7 +131,11 @@ def read_step(envelope: Envelope) -> StepMessage:
         )
     step = _step_ref(envelope.act, body, details)
     extends = body.get("is_extension") is True or details.get("is_extension") is True
-    ended = wire.instant(details, "endTime") if kind == OUTPUT else None
+    ended, outcome, error, output = None, vocabulary.FINISHED, None, None
+    if kind == OUTPUT:
+        ended, outcome = wire.instant(details, "endTime"), _outcome(details)
+        error = wire.text(details.get("stderr", body.get("stderr")))
+        output = wire.text(details.get("stdout", body.get("stdout")))
     if kind == OUTPUT and ended is None and not extends:
         raise MessageRefused("no-end-time", f"the Output of {step.transformation} {step.task} has no endTime")
     cycle, associations = envelope.act == CYCLE, details.get("attribute_associations")
@@ -139,10 +149,10 @@ def read_step(envelope: Envelope) -> StepMessage:
         registered=wire.instant(details, "generatedTime"),
         started=None if kind == GENERATE else wire.instant(details, "startTime"),
         ended=ended,
-        outcome=_outcome(details),
+        outcome=outcome,
         person=wire.person(body.get("person")),
-        error=wire.text(details.get("stderr", body.get("stderr"))),
-        output=wire.text(details.get("stdout", body.get("stdout"))),
+        error=error,
+        output=output,
         values=_values(body),
         # What associations mean is not public, so they are kept as they are (spec section 11.6).
         context=wire.context(
@@ -152,10 +162,8 @@ def read_step(envelope: Envelope) -> StepMessage:
 
 
 def _step_ref(act: str, body: Mapping[str, Any], details: Mapping[str, Any]) -> StepRef:
-    names = ("dt", "id") if act == TASK else ("cycle_name", "iteration_id")
-    return StepRef(
-        wire.identifier(body.get(names[0]), names[0]), wire.identifier(details.get(names[1]), names[1])
-    )
+    name, task = ("dt", "id") if act == TASK else ("cycle_name", "iteration_id")
+    return StepRef(wire.identifier(body.get(name), name), wire.identifier(details.get(task), task))
 
 
 def _named_parent(details: Mapping[str, Any]) -> StepRef | None:

@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from headstream.capture.gateway import wire
@@ -101,6 +102,15 @@ class Translator:
         """The (workflow, execution) that are remembered, the one that was heard of last at the end."""
         return tuple(self._runs)
 
+    def __len__(self) -> int:
+        """How many runs are remembered."""
+        return len(self._runs)
+
+    def keep_latest(self, most: int) -> None:
+        """Forget runs, those first that have not been heard of for longest, until so many are remembered."""
+        for run in list(islice(self._runs, max(0, len(self._runs) - most))):
+            del self._runs[run]
+
     def forget(self, workflow: str, execution: str) -> None:
         """Drop what is remembered of a run: steps that come later will know nothing around them."""
         self._runs.pop((workflow, execution), None)
@@ -173,12 +183,18 @@ class Translator:
     def _values(
         self, workflow: str, transformation: str | None, direction: str, values: Mapping[str, Any]
     ) -> tuple[AttributeValue, ...]:
+        if not values:
+            return ()
         definition = self._definitions.get(workflow)
         planned = definition.transformation(transformation) if definition and transformation else None
         mounts = self._mounts(workflow)
+        if planned is None:
+            return tuple([coerce(name, value, None, mounts) for name, value in values.items()])
         return tuple(
-            coerce(name, value, planned.attribute(direction, name) if planned else None, mounts)
-            for name, value in values.items()
+            [
+                coerce(name, value, planned.attribute(direction, name), mounts)
+                for name, value in values.items()
+            ]
         )
 
     def _mounts(self, workflow: str) -> Mounts:
@@ -201,18 +217,19 @@ class Bagging:
         self._run: tuple[str, str] | None = None
         self._events: list[Event] = []
 
-    def add(self, translated: Translated) -> Iterator[Bag]:
-        """Take the events of one message; yields the bag before it where they do not fit into it."""
+    def add(self, translated: Translated) -> tuple[Bag, ...]:
+        """Take the events of one message; gives the bag before it where they do not fit into it."""
         run = (translated.workflow, translated.execution)
-        if run != self._run or len(self._events) + len(translated.events) > self._size:
-            yield from self.flush()
+        over = run != self._run or len(self._events) + len(translated.events) > self._size
+        before = self.flush() if over else ()
         self._run = run
         self._events += translated.events
+        return before
 
-    def flush(self) -> Iterator[Bag]:
-        """What has been taken and not yielded yet."""
+    def flush(self) -> tuple[Bag, ...]:
+        """What has been taken and not given yet."""
         if self._run is None or not self._events:
-            return
+            return ()
         events, self._events = tuple(self._events), []
         workflow, execution = self._run
         bag = Bag(
@@ -224,7 +241,7 @@ class Bagging:
             sequence=self._sequence,
         )
         self._sequence += 1
-        yield bag
+        return (bag,)
 
 
 def translate_all(

@@ -21,7 +21,7 @@ MAX_DEPTH: Final = 100
 _MAX_BITS: Final = 4300 * 3
 _LONG: Final = range(-(2**63), 2**63)
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_NO_BRACKETS = bytes(set(range(256)) - set(b'[]{}"'))
 _AS_IT_IS = frozenset({bool, float, type(None)})
 # xsd:dateTime as Python and the stores can write it: the years 1 to 9999.
 _FIRST, _LAST = -62_135_596_800, 253_402_300_799
@@ -38,8 +38,10 @@ def is_plain(text: bytes) -> bool:
     """
     if not text.isascii() or b"\\" in text:
         return False
-    # Without escapes every other part is a string, whose brackets nest nothing.
-    brackets = b"".join(text.split(b'"')[::2]).translate(None, _NO_BRACKETS)
+    brackets = text.translate(None, _NO_BRACKETS).replace(b'""', b"")
+    if b'"' in brackets:
+        # Without escapes every other part is a string, whose brackets nest nothing.
+        brackets = b"".join(brackets.split(b'"')[::2])
     for _ in range(MAX_DEPTH // 2):
         if not brackets:
             return True
@@ -109,6 +111,12 @@ def _finite(value: Any, *, strict: bool) -> Any:
 
 def identifier(value: Any, what: str) -> str:
     """The text of an identifier: text is itself, numbers as spec section 5.1 writes them."""
+    kind = type(value)
+    if kind is str:  # As nearly all are, and else a number.
+        text: str = value
+        return text
+    if kind is float:
+        return repr(value)
     match value:
         case str():
             return value
@@ -133,6 +141,8 @@ def instant(body: Mapping[str, Any], key: str) -> int | None:
     value = body.get(key)
     if value is None:
         return None
+    if type(value) is float and _FIRST <= value < _LAST:  # As the client says it.
+        return round(value * 1_000_000)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise MessageRefused("bad-time", f"{key} must be seconds since 1970, found {_kind(value)}")
     if not _FIRST <= value < _LAST:  # also false for NaN

@@ -164,11 +164,13 @@ class Intake:
             if isinstance(each, Rejected):
                 findings.append((_refusal(each, number),))
                 continue
-            documents += [document(store) for store in each.stores if self._stores.get(store.id) != store]
-            self._stores |= {store.id: store for store in each.stores}
+            for store in each.stores:
+                if self._stores.get(store.id) != store:
+                    documents.append(document(store))
+                self._stores[store.id] = store
             bags += self._bagging.add(each)
-            found = tuple(self._warnings(each, number)) if validate else ()
-            findings += [found] if found else []
+            if validate and (found := tuple(self._warnings(each, number))):
+                findings.append(found)
         bags += self._bagging.flush()
         self._remember([each for each in said if isinstance(each, Translated)])
         letters = tuple(self._letter(each) for each in said if isinstance(each, Rejected))
@@ -184,11 +186,10 @@ class Intake:
             self.metrics.unremembered.inc(lost)
         else:
             for each in said:  # A message that comes after the end finds its scope in the notes.
-                if any(isinstance(event, RunEnded) for event in each.events):
+                if isinstance(each.events[-1], RunEnded):
                     self._translator.forget(each.workflow, each.execution)
-        for run in self._translator.runs[: max(0, len(self._translator.runs) - _MOST_RUNS)]:
-            self._translator.forget(*run)
-        self.metrics.runs.set(len(self._translator.runs))
+        self._translator.keep_latest(_MOST_RUNS)
+        self.metrics.runs.set(len(self._translator))
 
     def _warnings(self, said: Translated, number: int) -> Iterator[Finding]:
         """What may be a mistake of the author: names that the definition does not have, odd values."""

@@ -1,7 +1,7 @@
 """The scope of open steps on disk, so that a gateway that is killed goes on where it was.
 
-One file a run with a line for each message that added something (`scope.note`). A line is in the page
-cache before the message is answered, so it survives a kill of the process; a crash of the machine may
+One file a run with a line for each bag: the notes (`scope.note`) of its messages, those of earlier
+versions alone on a line. A line is in the page cache before the bag is answered, so it survives a kill of the process; a crash of the machine may
 cost the last of them, and with them derived edges of later messages, but no event.
 """
 
@@ -34,14 +34,16 @@ class Notes:
 
     def keep(self, said: list[Translated]) -> int:
         """Note what messages add to the scope of their runs; the number that could not be noted."""
-        lines: dict[tuple[str, str], list[str]] = {}
+        notes: dict[tuple[str, str], list[Note]] = {}
         for translated in said:
-            written = lines.setdefault((translated.workflow, translated.execution), [])
-            found = [each for event in translated.events if (each := note(event)) is not None]
-            written.extend(map(text, found))
+            written = notes.setdefault((translated.workflow, translated.execution), [])
+            for event in translated.events:
+                found = note(event)
+                if found is not None:
+                    written.append(found)
         lost = 0
-        for (workflow, execution), written in lines.items():
-            if written and not self._append(self._path(workflow, execution), written):
+        for (workflow, execution), written in notes.items():
+            if written and not self._append(self._path(workflow, execution), text(written)):
                 lost += len(written)
         return lost
 
@@ -53,9 +55,11 @@ class Notes:
             return
         for line in data.splitlines():
             try:
-                yield json.loads(line)
+                read = json.loads(line)
             except ValueError:  # Torn by a crash, or what a full disk left of a line.
                 continue
+            if isinstance(read, list) and read:
+                yield from read if isinstance(read[0], list) else [read]
 
     def forget_older(self, seconds: float, now: float | None = None) -> int:
         """Delete the notes of runs that nobody has heard of for so long; how many."""
@@ -74,9 +78,9 @@ class Notes:
         name = hashlib.sha256(json.dumps([workflow, execution]).encode()).hexdigest()[:40]
         return self._folder / f"{name}{SUFFIX}"
 
-    def _append(self, path: Path, lines: list[str]) -> bool:
-        # A line that was torn by a crash must not swallow the first of these.
-        data = "\n".join(["", *lines, ""]).encode()
+    def _append(self, path: Path, line: str) -> bool:
+        # A line that was torn by a crash must not swallow this one.
+        data = f"\n{line}\n".encode()
         try:
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:
