@@ -102,7 +102,8 @@ class Translator:
         """The (workflow, execution) that are remembered, the one that was heard of last at the end."""
         return tuple(self._runs)
 
-    def __len__(self) -> int:
+    @property
+    def remembered(self) -> int:
         """How many runs are remembered."""
         return len(self._runs)
 

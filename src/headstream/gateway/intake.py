@@ -189,7 +189,7 @@ class Intake:
                 if isinstance(each.events[-1], RunEnded):
                     self._translator.forget(each.workflow, each.execution)
         self._translator.keep_latest(_MOST_RUNS)
-        self.metrics.runs.set(len(self._translator))
+        self.metrics.runs.set(self._translator.remembered)
 
     def _warnings(self, said: Translated, number: int) -> Iterator[Finding]:
         """What may be a mistake of the author: names that the definition does not have, odd values."""

@@ -1,8 +1,9 @@
 """The scope of open steps on disk, so that a gateway that is killed goes on where it was.
 
-One file a run with a line for each bag: the notes (`scope.note`) of its messages, those of earlier
-versions alone on a line. A line is in the page cache before the bag is answered, so it survives a kill of the process; a crash of the machine may
-cost the last of them, and with them derived edges of later messages, but no event.
+One file a run with a line for each bag that added something: the notes (`scope.note`) of its messages.
+Earlier versions wrote a line a note. A line is in the page cache before the bag is answered, so it
+survives a kill of the process; a crash of the machine may cost the last of them, and with them derived
+edges of later messages, but no event.
 """
 
 from __future__ import annotations
