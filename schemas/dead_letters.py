@@ -40,6 +40,8 @@ REDRIVEN: Final = "redriven"
 DROPPED: Final = "dropped"
 # A parked bag whose definition has come: it was or will be sent again without anybody's doing.
 RESENT: Final = "resent"
+# A letter of the gateway's file that lies in the topic since the broker is back: there it waits.
+MOVED: Final = "moved"
 
 # A bag whose definition had not arrived: it is sent again by itself when the definition comes.
 DEFINITION_MISSING: Final = "definition-missing"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,18 +17,21 @@ from headstream.capture.reading import read, spools
 from headstream.capture.settings import Settings as CaptureSettings
 from headstream.capture.transports.memory import MemoryTransport
 from headstream.gateway.errors import NotKept
+from headstream.gateway.filed_letters import FiledLetters
 from headstream.gateway.keeping import Keeper, Parcel, Through
 from headstream.gateway.metrics import Metrics
 from headstream.gateway.remembering import Notes
 from headstream.gateway.spooling import SpoolTransport
 from headstream.schemas.codec import decode_bag, decode_document, encode_document
-from headstream.schemas.dead_letters import from_headers
+from headstream.schemas.dead_letters import DROPPED, GATEWAY, from_headers
 from headstream.schemas.definition import parse_definition
 from headstream.schemas.documents import Document, document
 from headstream.schemas.events import Bag, RunEnded, RunStarted
+from headstream.schemas.facts import DeadLetter, Origin
 from headstream.services.kafka import KafkaService
 from headstream.services.ports import free_ports
-from headstream.sinks.dead_letters import MemoryDeadLetters
+from headstream.sinks.dead_letters import FileDeadLetters, MemoryDeadLetters, Settlements, read_letters
+from headstream.sinks.errors import DeadLettersUnavailable
 
 from .conftest import Gateway
 
@@ -174,6 +177,122 @@ def test_kafka_has_what_was_answered_and_the_spool_while_the_broker_is_away(
     runs = {decode_bag(each.value()).execution for each in messages(broker.bootstrap, f"{prefix}.events")}
     assert runs == {"r1", "r2", "r3"}
     gateway.stop()
+
+
+@pytest.mark.services
+def test_after_an_outage_a_gateway_goes_back_to_kafka_by_itself_and_brings_it_what_it_kept(
+    broker: KafkaService, gateway: Gateway, topic_prefix: str
+) -> None:
+    prefix = topic_prefix.rstrip(".")
+    make_topics(broker.bootstrap, prefix)
+    gateway.env |= {
+        "HEADSTREAM_BOOTSTRAP": broker.bootstrap,
+        "HEADSTREAM_TOPIC_PREFIX": prefix,
+        "HEADSTREAM_GATEWAY_ACK_SECONDS": "2",
+    }
+    gateway.start()
+    assert gateway.post([begin("before")]) == []
+    process = gateway.process
+
+    broker.stop()
+    assert len(gateway.post([begin("outage"), {"refused": 1}])) == 1
+    assert len(gateway.post([begin("spooled alone"), {"refused": 2}])) == 1
+    assert gateway.counted("headstream_gateway_broker_away") == 1
+    filed = [each.value for each in read_letters(gateway.data / "gateway-dead-letters")]
+    assert filed == [b'{"refused": 1}', b'{"refused": 2}']
+
+    broker.start()
+    acknowledged = gateway.counted("headstream_gateway_events_total", where="kafka")
+    gateway.until(
+        lambda: (
+            gateway.post([begin("after")]) == []
+            and gateway.counted("headstream_gateway_events_total", where="kafka") > acknowledged
+        ),
+        "what comes after the outage is acknowledged by Kafka",
+    )
+    assert gateway.counted("headstream_gateway_broker_away") == 0
+    gateway.until(lambda: not spools(gateway.data / "spool"), "the spools of the outage are brought and gone")
+    runs = {decode_bag(each.value()).execution for each in messages(broker.bootstrap, f"{prefix}.events")}
+    assert runs == {"before", "outage", "spooled alone", "after"}
+    gateway.until(lambda: len(letters(broker, prefix)) >= len(filed), "the filed letters are in their topic")
+    settled = Settlements(gateway.data / "gateway-dead-letters-settled")
+    gateway.until(lambda: len(settled.read()) == len(filed), "it is noted that they are")
+    gateway.stop()
+    assert gateway.process is process, "it was never started again"
+
+    # What was brought is brought once: another start finds nothing to do, but for what comes new.
+    gateway.start()
+    assert len(gateway.post([{"refused": 3}])) == 1
+    assert letters(broker, prefix) == [*filed, b'{"refused": 3}']
+    gateway.stop()
+
+
+def letters(broker: KafkaService, prefix: str) -> list[bytes]:
+    return [each.value() for each in messages(broker.bootstrap, f"{prefix}.dead-letters")]
+
+
+class Topic:
+    """A topic of dead letters that may die after it has taken so many of them."""
+
+    def __init__(self, most: int = 10**9) -> None:
+        self.taken: list[DeadLetter] = []
+        self.most = most
+
+    def put(self, given: Sequence[DeadLetter]) -> None:
+        if len(self.taken) + len(given) > self.most:
+            raise DeadLettersUnavailable("the double has taken enough")
+        self.taken += given
+
+    def close(self) -> None:
+        return None
+
+
+def test_filed_letters_are_sent_when_the_broker_is_there_and_none_is_sent_twice_or_lost(
+    tmp_path: Path,
+) -> None:
+    there = [False]
+    file, topic = FileDeadLetters(tmp_path / "letters"), Topic(most=120)
+    settlements = Settlements(tmp_path / "settled")
+    filed = FiledLetters(file.path, settlements, lambda: topic, lambda: there[0])
+    given = [letter(n) for n in range(250)]
+    file.put(given)
+    assert (filed.bring(), topic.taken) == (0, [])
+    there[0] = True
+    assert filed.bring() == 0, "the topic broke down in the middle"
+    assert topic.taken == given[:100]
+    topic.most = 10**9
+    assert filed.bring() == 150
+    assert topic.taken == given
+    assert filed.bring() == 0
+    file.put([letter(250)])
+    again = FiledLetters(file.path, settlements, lambda: topic, lambda: True)  # After a restart.
+    assert again.bring() == 1
+    assert topic.taken == [*given, letter(250)]
+    file.close()
+
+
+def test_a_filed_letter_that_was_dropped_is_not_sent(tmp_path: Path) -> None:
+    file, topic = FileDeadLetters(tmp_path / "letters"), Topic()
+    file.put([letter(0), letter(1)])
+    settlements = Settlements(tmp_path / "settled")
+    (first, _), _ = file.numbered()
+    settlements.put([first], DROPPED, 1)
+    assert FiledLetters(file.path, settlements, lambda: topic, lambda: True).bring() == 1
+    assert topic.taken == [letter(1)]
+    file.close()
+
+
+def letter(number: int) -> DeadLetter:
+    return DeadLetter(
+        origin=Origin(topic="gateway:provlake", partition=0, offset=number),
+        key=b"W/r",
+        value=b"{}",
+        stage=GATEWAY,
+        reason="bad-message",
+        error="Rejected",
+        message="m",
+        at=1,
+    )
 
 
 def spools_left(gateway: Gateway) -> list[Bag]:

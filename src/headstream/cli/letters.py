@@ -13,7 +13,7 @@ import typer
 from headstream.cli.advancing import advancing
 from headstream.cli.telling import Data, Json, answers, instant, places, tell
 from headstream.errors import CommandError
-from headstream.schemas.dead_letters import ASKED, DROPPED, REDRIVEN, RESENT, WAITING, Kept
+from headstream.schemas.dead_letters import ASKED, DROPPED, MOVED, REDRIVEN, RESENT, WAITING, Kept
 
 if TYPE_CHECKING:
     from headstream.letters import Box, Wanted
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 30.0
 HEAD_BYTES = 64
-ALL_STATES = frozenset({WAITING, ASKED, REDRIVEN, DROPPED, RESENT})
+ALL_STATES = frozenset({WAITING, ASKED, REDRIVEN, DROPPED, RESENT, MOVED})
 
 Ids = Annotated[list[str] | None, typer.Argument(help="Ids from `list`.", show_default="all that fit")]
 Reason = Annotated[list[str] | None, typer.Option("--reason", help="Only these reasons (repeatable).")]

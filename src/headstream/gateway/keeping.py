@@ -118,22 +118,32 @@ class WithSpool:
     """Kafka, and the spool in its place while the broker does not acknowledge.
 
     What Kafka did not acknowledge in time is spooled and may come there too: a repeat changes nothing.
-    While the broker is away nothing more is handed to it, so little lies in memory.
+    While the broker is away nothing more is handed to it, so little lies in memory; `on_return` is called
+    when it is back.
     """
 
     def __init__(
-        self, transport: KafkaTransport, letters: DeadLetters, spool: Way, *, seconds: float, metrics: Metrics
+        self,
+        transport: KafkaTransport,
+        letters: DeadLetters,
+        spool: Way,
+        *,
+        seconds: float,
+        metrics: Metrics,
+        on_return: Callable[[], object] = lambda: None,
     ) -> None:
         self._transport = transport
         self._kafka = Through(KAFKA, transport, letters, seconds=seconds)
         self._spool = spool
         self._metrics = metrics
+        self._on_return = on_return
         self._away = False
 
     def keep(self, parcels: Sequence[Parcel]) -> str:
         if self._away and self._transport.flush(0) == 0:
             log.info("the broker acknowledges again")
             self._say(False)
+            self._on_return()
         if not self._away:
             try:
                 return self._kafka.keep(parcels)

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,8 +23,10 @@ from headstream.capture.settings import Settings as CaptureSettings
 from headstream.capture.shipper import ship
 from headstream.capture.transports.kafka import KafkaTransport
 from headstream.embedded import Shelf
+from headstream.errors import NotUp
 from headstream.gateway.app import create_app
 from headstream.gateway.desk import Desk
+from headstream.gateway.filed_letters import FiledLetters
 from headstream.gateway.intake import Intake
 from headstream.gateway.keeping import SPOOL, Keeper, Parcel, Through, Way, WithSpool
 from headstream.gateway.learning import Folders, Source, Topic, follow
@@ -39,22 +42,27 @@ from headstream.query_api.settings import Settings as ApiSettings
 from headstream.query_api.store import Limits, QueryStore
 from headstream.schemas.documents import Document
 from headstream.schemas.topics import Topics
-from headstream.sinks.dead_letters import FileDeadLetters, KafkaDeadLetters
+from headstream.sinks.dead_letters import FileDeadLetters, KafkaDeadLetters, Settlements
 from headstream.stream_processors.settings import Settings as TrackerSettings
 
 log = logging.getLogger(__name__)
 # A process that is told to stop has 10 s: for requests that are under way, then for what they said.
 _GRACE_SECONDS: Final = 4
 _LOOK_SECONDS: Final = 1.0
+_SWITCH_SECONDS: Final = 0.001
 _HOUR: Final = 3600.0
 _RELAY_POLL: Final = 0.5
 _RELAY_AGAIN: Final = 5.0
+# A look at a broker must not hold up the end of the gateway.
+_REACH_SECONDS: Final = 2.0
 
 
 def serve(places: Places, environ: Mapping[str, str]) -> None:
     """Serve until told to stop; what was sent until then is answered when it is durable."""
     settings = Settings.from_env(environ)
     settings.check_exposure()
+    # The keeper's thread must not wait long for the loop's: a bag is translated in some milliseconds.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     # The steps that are remembered are many and live long: a full collection of them would stop all answers.
     gc.set_threshold(50_000, 50, 1000)
     # uvicorn raises the signal that ended it once more: by default that would end us before the drain.
@@ -94,7 +102,14 @@ def opened(settings: Settings, places: Places, environ: Mapping[str, str]) -> It
         shelf = Shelf(places.gateway / "documents")
         sources: list[Source] = [Folders([places.gateway / "documents", places.documents])]
         if bootstrap is not None:
-            way = _kafka(capture, settings, way, metrics)
+            way = WithSpool(
+                KafkaTransport.from_settings(capture),
+                _letter_topic(capture, settings.ack_seconds),
+                way,
+                seconds=settings.ack_seconds,
+                metrics=metrics,
+                on_return=spool.leave,
+            )
             topic = Topic(replace(TrackerSettings.from_env(environ), bootstrap=bootstrap))
             last.callback(topic.close)
             sources.append(topic)
@@ -110,6 +125,8 @@ def opened(settings: Settings, places: Places, environ: Mapping[str, str]) -> It
         notes.forget_older(settings.remember_seconds)
         if bootstrap is not None:
             last.enter_context(_relay(capture))
+            filed = _filed(capture, places, bootstrap)
+            last.enter_context(_regularly("filed letters", _RELAY_AGAIN, filed.bring))
         keeper.start()
         last.callback(keeper.close)
         graph = _Graph(places, api)
@@ -179,16 +196,29 @@ class _Graph:
         self._store = self._url = None
 
 
-def _kafka(capture: CaptureSettings, settings: Settings, spool: Way, metrics: Metrics) -> WithSpool:
-    transport = KafkaTransport.from_settings(capture)
+def _filed(capture: CaptureSettings, places: Places, bootstrap: str) -> FiledLetters:
+    def reachable() -> bool:
+        try:
+            live.demand_broker(bootstrap, _REACH_SECONDS)
+        except NotUp:
+            return False
+        return True
+
+    return FiledLetters(
+        places.gateway_letters,
+        Settlements(places.gateway_settlements),
+        open=lambda: _letter_topic(capture, _REACH_SECONDS),
+        reachable=reachable,
+    )
+
+
+def _letter_topic(capture: CaptureSettings, seconds: float) -> KafkaDeadLetters:
     configuration = {
         "bootstrap.servers": capture.bootstrap or "",
         **dict(capture.kafka),
         "client.id": "headstream-gateway",
     }
-    topic = Topics(capture.topic_prefix).dead_letters
-    letters = KafkaDeadLetters(configuration, topic, seconds=settings.ack_seconds)
-    return WithSpool(transport, letters, spool, seconds=settings.ack_seconds, metrics=metrics)
+    return KafkaDeadLetters(configuration, Topics(capture.topic_prefix).dead_letters, seconds=seconds)
 
 
 @contextmanager

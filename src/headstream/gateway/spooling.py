@@ -100,10 +100,14 @@ class SpoolTransport:
         self._close_idle(time.monotonic())
         return lost
 
-    def close(self) -> None:
+    def leave(self) -> None:
+        """Write no more into what is open, so that whoever takes the spool comes to its end."""
         for spool in self._open.values():
             spool.writer.close()
         self._open.clear()
+
+    def close(self) -> None:
+        self.leave()
         self._syncers.shutdown()
 
     def unready(self) -> str | None:
