@@ -144,6 +144,7 @@ SETTINGS: Final = (
     Setting(name="HEADSTREAM_GATEWAY_ACK_SECONDS", default="5", readers="gateway"),
     Setting(name="HEADSTREAM_GATEWAY_REMEMBER_SECONDS", default="604800", readers="gateway"),
     Setting(name="HEADSTREAM_SERVICES", default="embedded", readers="cli"),
+    Setting(name="HEADSTREAM_WITH_GATEWAY", default="false", readers="cli"),
     Setting(name="HEADSTREAM_KAFKA_PORT", default="19092", readers="cli, services"),
     Setting(name="HEADSTREAM_KAFKA_CONTROLLER_PORT", default="19093", readers="services"),
     Setting(name="HEADSTREAM_KAFKA_HEAP", default="512m", readers="services"),

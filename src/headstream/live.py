@@ -16,6 +16,7 @@ from headstream.services import state
 from headstream.services.state import Running, State
 
 API = frozenset({"api", "embedded"})
+GATEWAY = "gateway"
 TAKERS = frozenset({"relay", "embedded"})
 LIVE = "live"
 _KAFKA_PORT = 9092

@@ -11,6 +11,7 @@ import httpx
 
 from headstream.capture.settings import spool_root
 from headstream.errors import CommandError
+from headstream.live import GATEWAY
 from headstream.places import DEFAULT_API_PORT, Places
 from headstream.query_api.settings import Settings as ApiSettings
 from headstream.services import ports
@@ -34,9 +35,13 @@ Mode = Literal["embedded", "full"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a user may choose beside the mode. `env` goes to every process of ours."""
+    """What a user may choose beside the mode. `env` goes to every process of ours.
+
+    `gateway_port` None starts no gateway.
+    """
 
     api_port: int = DEFAULT_API_PORT
+    gateway_port: int | None = None
     workers: int = 1
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -53,6 +58,8 @@ def check(mode: Mode, settings: Settings, options: Options, environ: Mapping[str
         raise CommandError("HEADSTREAM_SPOOL is off, so nothing could be taken in; set it to a folder")
     ApiSettings.from_env(environ).check_exposure()
     wanted = {"--api-port": options.api_port}
+    if options.gateway_port is not None:
+        wanted["--gateway-port"] = options.gateway_port
     if mode == "full":
         TrackerSettings.from_env(environ)
         SinkSettings.from_env({**environ, "HEADSTREAM_STORE_URL": "http://unused"})
@@ -116,7 +123,8 @@ class _Mode:
     options: Options
 
     def embedded(self) -> Sequence[Startable]:
-        return [self._api_like("embedded", {})]
+        # Whatever broker others use: what the gateway takes belongs into the graph beside it.
+        return [self._api("embedded", {}), *self._gateway({"HEADSTREAM_BOOTSTRAP": ""})]
 
     def full(self) -> Sequence[Startable]:
         kafka = KafkaService(
@@ -142,7 +150,8 @@ class _Mode:
             ),
             *(self._worker("tracker", env, number) for number in range(self.options.workers)),
             self._worker("relay", env, command=("ship", "--watch")),
-            self._api_like("api", env),
+            self._api("api", env),
+            *self._gateway(env),
         ]
 
     def _worker(
@@ -161,19 +170,33 @@ class _Mode:
             start_seconds=self.settings.start_seconds,
         )
 
-    def _api_like(self, name: str, env: Mapping[str, str]) -> Startable:
-        url = f"http://{_reachable(os.environ.get('HEADSTREAM_API_HOST') or HOST)}:{self.options.api_port}"
-        child = Child(
+    def _api(self, name: str, env: Mapping[str, str]) -> Startable:
+        port = self.options.api_port
+        host = os.environ.get("HEADSTREAM_API_HOST")
+        child = self._answering(name, host, port, {**env, "HEADSTREAM_API_PORT": str(port)})
+        return _Before(child, lambda: ports.demand(port, "the query API", "--api-port"))
+
+    def _gateway(self, env: Mapping[str, str]) -> Sequence[Startable]:
+        port = self.options.gateway_port
+        if port is None:
+            return ()
+        host = os.environ.get("HEADSTREAM_GATEWAY_HOST")
+        child = self._answering(GATEWAY, host, port, {**env, "HEADSTREAM_GATEWAY_PORT": str(port)})
+        return (_Before(child, lambda: ports.demand(port, "the gateway", "--gateway-port")),)
+
+    def _answering(self, name: str, host: str | None, port: int, env: Mapping[str, str]) -> Child:
+        """A process that says over HTTP that it is ready."""
+        url = f"http://{_reachable(host or HOST)}:{port}"
+        return Child(
             name=name,
             argv=headstream(name),
-            env={**self._env(env), "HEADSTREAM_API_PORT": str(self.options.api_port)},
+            env=self._env(env),
             ready=answers(f"{url}/readyz"),
             log=self.places.logs / f"{name}.log",
             url=url,
-            ports={name: self.options.api_port},
+            ports={name: port},
             start_seconds=self.settings.start_seconds,
         )
-        return _Before(child, lambda: ports.demand(self.options.api_port, "the query API", "--api-port"))
 
     def _env(self, env: Mapping[str, str]) -> dict[str, str]:
         return {"HEADSTREAM_DATA": str(self.places.data), **env, **self.options.env}

@@ -12,6 +12,7 @@ from headstream.capture.settings import spool_root
 
 NAMESPACE = "headstream"
 DEFAULT_API_PORT = 8080
+DEFAULT_GATEWAY_PORT = 5000
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+
+from headstream.services.ports import free_ports
 
 
 def kill(cli: Any, name: str) -> None:
@@ -73,6 +76,58 @@ def test_a_service_that_runs_but_does_not_answer_is_told(up: Any) -> None:
         assert told.status == 1 and "runs but does not answer" in told.said
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def test_up_with_a_gateway_takes_what_clients_send_into_the_graph_and_down_stops_it(cli: Any) -> None:
+    (port,) = free_ports(1)
+    started = cli("up", "--gateway", "--gateway-port", str(port), "--detach")
+    assert started.status == 0, started.err
+    url = f"http://127.0.0.1:{port}"
+    assert f"service_url='{url}'" in started.said
+    assert set(cli.services()) == {"embedded", "gateway"}
+    assert cli.services()["gateway"] | {"pid": 0, "log": ""} == {
+        "name": "gateway", "state": "running", "running": True, "pid": 0, "url": url,
+        "ports": {"gateway": port}, "log": "",
+    }  # fmt: skip
+    run = {"wf_execution": "r1", "startTime": 1.0}
+    bag = [
+        {"prov_obj": each, "dataflow_name": "W", "act_type": "workflow"}
+        for each in (run, {**run, "endTime": 2})
+    ]
+    assert httpx.post(f"{url}/retrospective-provenance", json=bag).json() == {"error": []}
+    cli.until(lambda: cli.runs() == 1, "what a client sent is in the graph")
+    (shown,) = httpx.get(f"{url}/workflow-executions").json()
+    assert (shown["workflow_name"], shown["execution_id"]) == ("W", "r1")
+
+    again = cli("up", "--gateway", "--detach")
+    assert again.status == 0 and "already up since" in again.said
+    os.kill(cli.services()["gateway"]["pid"], signal.SIGSTOP)
+    told = cli("status")
+    assert told.status == 1 and "gateway runs but does not answer" in told.said
+    os.kill(cli.services()["gateway"]["pid"], signal.SIGCONT)
+    stopped = cli("down")
+    assert stopped.status == 0 and "stopped gateway, embedded" in stopped.said
+    assert cli.processes() == []
+
+
+def test_a_gateway_that_cannot_be_started_is_told_before_anything_is(cli: Any) -> None:
+    same = cli("up", "--gateway", "--gateway-port", str(cli.port), "--detach")
+    assert same.status == 1 and "--api-port and --gateway-port are both" in same.said
+    exposed = cli("up", "--gateway", "--detach", env={"HEADSTREAM_GATEWAY_HOST": "0.0.0.0"})
+    assert exposed.status == 1 and "HEADSTREAM_GATEWAY_TOKEN" in exposed.said
+    (port,) = free_ports(1)
+    with socket.create_server(("127.0.0.1", port)):
+        used = cli(
+            "up", "--detach", env={"HEADSTREAM_WITH_GATEWAY": "1", "HEADSTREAM_GATEWAY_PORT": str(port)}
+        )
+    assert used.status == 1 and f"port {port}" in used.said and "--gateway-port" in used.said
+    assert not (cli.data / "services.json").exists()
+
+
+def test_services_that_are_up_without_a_gateway_are_not_taken_for_ones_with_it(up: Any) -> None:
+    refused = up("up", "--gateway", "--detach")
+    assert refused.status == 1
+    assert "without the gateway" in refused.said and "headstream gateway" in refused.said
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

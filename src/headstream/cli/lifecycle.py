@@ -19,7 +19,7 @@ from headstream import live
 from headstream.cli import telling
 from headstream.cli.telling import Data, Json, places, tell
 from headstream.errors import CommandError
-from headstream.places import DEFAULT_API_PORT, Places
+from headstream.places import DEFAULT_API_PORT, DEFAULT_GATEWAY_PORT, Places
 from headstream.services import state
 from headstream.services.errors import AlreadyRunning
 from headstream.services.settings import Settings
@@ -75,6 +75,22 @@ BlazegraphPort = Annotated[
 ]
 
 
+WithGateway = Annotated[
+    bool,
+    typer.Option(
+        "--gateway",
+        envvar="HEADSTREAM_WITH_GATEWAY",
+        help="Also start the gateway, to which ProvLake and OpenLineage clients send.",
+    ),
+]
+GatewayPort = Annotated[
+    int,
+    typer.Option(
+        "--gateway-port", envvar="HEADSTREAM_GATEWAY_PORT", min=1, max=65535, help="Port of the gateway."
+    ),
+]
+
+
 def register(app: typer.Typer) -> None:
     app.command()(up)
     app.command()(status)
@@ -88,6 +104,8 @@ def up(
     kafka_port: KafkaPort = None,
     blazegraph_port: BlazegraphPort = None,
     workers: Annotated[int, typer.Option(min=1, help="Tracker workers (full mode).")] = 1,
+    gateway: WithGateway = False,
+    gateway_port: GatewayPort = DEFAULT_GATEWAY_PORT,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything is ready.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -96,21 +114,29 @@ def up(
     What is up already is found again; if one of its services has died, all are started anew.
     """
     from headstream import modes  # Kafka's client and the settings of every service.
+    from headstream.gateway.settings import Settings as GatewaySettings
 
     where = places(data)
     stack = Stack(where.data)
-    if found := _already_up(stack, where, services):
+    if found := _already_up(stack, where, services, gateway):
         tell(f"already up since {found.started_at:%Y-%m-%d %H:%M:%S} UTC")
         _tell_state(where, found, as_json)
         return
     settings = settings_for(kafka_port, blazegraph_port)
-    options = modes.Options(api_port=api_port, workers=workers)
+    options = modes.Options(
+        api_port=api_port, workers=workers, gateway_port=gateway_port if gateway else None
+    )
+    if gateway:
+        GatewaySettings.from_env(os.environ).check_exposure()
     modes.check(services.value, settings, options, os.environ)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)  # As Ctrl-C: nothing that was started is left.
     started = stack.up(services.value, modes.parts(services.value, where, settings, options), tell)
+    if detach:  # It has come up and stays: whoever ends the command now is too late to stop it.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
     _tell_state(where, started, as_json)
-    _hint(where)
+    _hint(where, started)
     if not detach:
         _until_stopped(stack, where)
 
@@ -149,10 +175,11 @@ def down(data: Data = None, as_json: Json = False) -> None:
         tell(f"nothing was up in {where.data}")
 
 
-def _already_up(stack: Stack, where: Places, wanted: Services) -> State | None:
+def _already_up(stack: Stack, where: Places, wanted: Services, gateway: bool) -> State | None:
     """What is up in the wanted mode and whole; what is left of a broken one is stopped first.
 
-    Raises CommandError if the other mode is up, AlreadyRunning while another command starts or stops it.
+    Raises CommandError if the other mode is up, or no gateway where one is wanted, AlreadyRunning while
+    another command starts or stops it.
     """
     with state.lock(where.data):  # Held by an `up` that has not come to its end.
         found = state.read(where.data)
@@ -164,6 +191,11 @@ def _already_up(stack: Stack, where: Places, wanted: Services) -> State | None:
             f"you start {wanted.value} ones"
         )
     if not found.dead:
+        if gateway and live.GATEWAY not in found.urls:
+            raise CommandError(
+                f"the services are up in {where.data} without the gateway; `headstream gateway` runs one "
+                "beside them, or `headstream down` stops them before you start all of it"
+            )
         return found
     for each in found.dead:
         tell(f"{each.name} has died; its log is {each.log}")
@@ -194,7 +226,11 @@ def _condition(each: Running) -> str:
     """What one process is doing: one that answers over HTTP is asked."""
     if not each.alive:
         return DEAD
-    if each.name in live.API and each.url is not None and not answers(f"{each.url}/readyz")():
+    if (
+        each.name in {*live.API, live.GATEWAY}
+        and each.url is not None
+        and not answers(f"{each.url}/readyz")()
+    ):
         return SILENT
     return RUNNING
 
@@ -217,7 +253,9 @@ def _tell_state(where: Places, found: State, as_json: bool) -> dict[str, str]:
     return conditions
 
 
-def _hint(where: Places) -> None:
+def _hint(where: Places, started: State) -> None:
+    if live.GATEWAY in started.urls:
+        tell(f"ProvLake clients send to it by service_url={started.urls[live.GATEWAY]!r}")
     tell(
         f"scripts need no settings: what they capture is taken from {where.spool}\n"
         "ask with `headstream query q3 --param dataset=...` or `headstream sparql FILE`; "

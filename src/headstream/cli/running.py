@@ -15,6 +15,7 @@ import typer
 from headstream import live
 from headstream.cli.telling import Data, Json, places, tell
 from headstream.errors import CommandError, Unreadable
+from headstream.places import DEFAULT_GATEWAY_PORT
 
 SHIP_SECONDS = 60.0
 
@@ -63,7 +64,10 @@ def gateway(
     port: Annotated[
         int | None,
         typer.Option(
-            "--port", envvar="HEADSTREAM_GATEWAY_PORT", help="Port to listen on.", show_default="5000"
+            "--port",
+            envvar="HEADSTREAM_GATEWAY_PORT",
+            help="Port to listen on.",
+            show_default=str(DEFAULT_GATEWAY_PORT),
         ),
     ] = None,
     data: Data = None,

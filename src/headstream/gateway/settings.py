@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from headstream.places import DEFAULT_GATEWAY_PORT
 from headstream.query_api.settings import demand_token, seconds, whole_number
 
 
@@ -16,7 +17,7 @@ class Settings:
     """
 
     host: str = "127.0.0.1"
-    port: int = 5000
+    port: int = DEFAULT_GATEWAY_PORT
     token: str | None = field(default=None, repr=False)
     max_bytes: int = 16 * 1024 * 1024
     max_messages: int = 10_000
