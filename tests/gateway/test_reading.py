@@ -6,9 +6,14 @@ from pathlib import Path
 
 import pyoxigraph as ox
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from headstream.gateway.reading import client_ids
-from headstream.query_api.store import OxigraphStore
+from headstream.gateway.errors import NoSuchThing, TooMuch
+from headstream.gateway.reading import Reading
+from headstream.gateway.run_names import candidates, client_ids
+from headstream.query_api.store import Limits, OxigraphStore
+from headstream.schemas.identifiers import DEFAULT_BASE
 
 EXAMPLE = Path(__file__).parents[1] / "data" / "worked_example" / "example.ttl"
 ROOT = "/provenance/api"
@@ -81,6 +86,52 @@ def test_the_id_of_a_run_that_the_client_makes_of_a_start_time() -> None:
     found = client_ids("Seismic_Train", "1795344632.5624118")
     assert found[0] == "seismic_train_exec_20261122T10h50m32s562"
     assert client_ids("Seismic_Train", "run-1") == ("seismic_train_exec_run-1",)
+
+
+names = st.text(st.sampled_from("aB/_ é") | st.characters(exclude_categories=["Cs"]), max_size=8)
+executions = names | st.floats(allow_nan=False, allow_infinity=False).map(repr)
+
+
+@given(names, executions, st.lists(names, max_size=3))
+def test_no_run_that_a_name_means_is_missing_among_its_candidates(
+    workflow: str, execution: str, others: list[str]
+) -> None:
+    for name in (execution, f"{workflow}/{execution}", *client_ids(workflow, execution)):
+        found = candidates(name, [*others, workflow])
+        assert (workflow, execution) in found.runs or workflow in found.workflows
+
+
+def test_one_run_is_found_among_more_than_an_answer_may_list() -> None:
+    times = [f"{1_795_344_632 + number}.25" for number in range(60)]
+    graph = graph_of([("Fit", each) for each in times])
+    reading = Reading(lambda: OxigraphStore(graph), DEFAULT_BASE, Limits(rows=50))
+    with pytest.raises(TooMuch):
+        reading.runs()
+    for name in (times[7], f"Fit/{times[7]}", f"fit_exec_{times[7]}", f"{DEFAULT_BASE}wfe/Fit/{times[7]}"):
+        assert reading.run(name)["execution_id"] == times[7]
+    with pytest.raises(NoSuchThing):
+        reading.run("https://elsewhere.example/wfe/Fit/1")
+
+
+def test_a_run_is_known_by_the_time_that_the_client_makes_of_its_id_and_by_no_name_that_two_have() -> None:
+    graph = graph_of([("Fit", "1795344632.5624118"), ("fit", "r"), ("Other", "r")])
+    reading = Reading(lambda: OxigraphStore(graph), DEFAULT_BASE, Limits())
+    assert reading.run("fit_exec_20261122T10h50m32s562")["execution_id"] == "1795344632.5624118"
+    assert reading.run("fit_exec_r")["workflow_name"] == "fit"
+    with pytest.raises(NoSuchThing, match="or several"):
+        reading.run("r")
+
+
+def graph_of(runs: list[tuple[str, str]]) -> ox.Store:
+    """Runs of workflows, and nothing of them but their names."""
+    text = "@prefix p: <https://w3id.org/provml/ns#> ."
+    for workflow, execution in runs:
+        plan, run = f"<{DEFAULT_BASE}wf/{workflow}>", f"<{DEFAULT_BASE}wfe/{workflow}/{execution}>"
+        text += f'{plan} a p:Workflow ; p:name "{workflow}" . '
+        text += f"{run} a p:WorkflowExecution ; p:wasDerivedFromWorkflow {plan} . "
+    graph = ox.Store()
+    graph.load(text.encode(), format=ox.RdfFormat.TURTLE)
+    return graph
 
 
 def test_a_summary_counts_the_steps(ask) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import unquote
 
 from headstream.gateway.errors import NoSuchThing, TooMuch
+from headstream.gateway.run_names import candidates, client_ids
 from headstream.query_api import runs, terms
 from headstream.query_api.catalogue import catalogue
-from headstream.query_api.errors import StoreError, StoreUnavailable
+from headstream.query_api.errors import InvalidValue, StoreError, StoreUnavailable
 from headstream.query_api.guard import Form
 from headstream.query_api.results import rows_of
 from headstream.query_api.store import Limits, QueryStore, Table
@@ -48,6 +48,14 @@ _STORES: Final = """SELECT ?store ?name ?type ?super_type ?host_address ?url ?bu
   OPTIONAL { ?store provml:hostAddress ?host_address } OPTIONAL { ?store provml:url ?url }
   OPTIONAL { ?store provml:bucket ?bucket } OPTIONAL { ?store provml:customMetadata ?custom_metadata }
 } ORDER BY ?store"""
+_WORKFLOW_NAMES: Final = "SELECT DISTINCT ?name WHERE { ?workflow a provml:Workflow ; provml:name ?name }"
+_RUNS: Final = """SELECT ?run ?workflow
+  (MIN(?s) AS ?started) (MAX(?e) AS ?ended) (MIN(?o) AS ?outcome) WHERE {
+  VALUES ?run { %s }
+  ?run a provml:WorkflowExecution ; provml:wasDerivedFromWorkflow/provml:name ?workflow .
+  OPTIONAL { ?run prov:startedAtTime ?s } OPTIONAL { ?run prov:endedAtTime ?e }
+  OPTIONAL { ?run provml:outcome ?o }
+} GROUP BY ?run ?workflow ORDER BY ?run"""
 # MIN and MAX give one row for a step that was reported twice; MIN prefers ERRORED to FINISHED.
 _STEPS: Final = """SELECT ?step ?run ?name ?person (MIN(?r) AS ?registered) (MIN(?s) AS ?started)
   (MAX(?e) AS ?ended) (MIN(?o) AS ?outcome) (MIN(?i) AS ?iteration) (MIN(?p) AS ?parent) WHERE {
@@ -135,7 +143,7 @@ class Reading:
 
     def run(self, name: str) -> Record:
         """A run by its IRI, by `workflow/execution`, by the id that the client makes, or by its execution."""
-        found = self.runs()
+        found = self._runs_called(name)
         for key in ("workflow_execution_hkg_id", "path", "workflow_execution_id", "execution_id"):
             matching = [each for each in found if name in _names(each, key)]
             if len(matching) == 1:
@@ -144,6 +152,32 @@ class Reading:
             f"the graph has no run {name[:200]!r}, or several",
             remedy="see /workflow-executions; workflow/execution names one for certain",
         )
+
+    def _runs_called(self, name: str) -> list[Record]:
+        """The runs that a name may mean, as `runs` gives them."""
+        if "://" in name:
+            with suppress(InvalidValue):
+                found = self._these_runs([terms.iri(name, base=self.base_iri)])
+                if found:
+                    return found
+        may = candidates(name, [each["name"] for each in self._ask(_WORKFLOW_NAMES)])
+        found = self._these_runs([self._iri(identifiers.run(*each)) for each in sorted(may.runs)])
+        for workflow in sorted(may.workflows):
+            found += [each for each in self.runs(workflow) if each not in found]
+        return found
+
+    def _these_runs(self, iris: list[str]) -> list[Record]:
+        rows = self._ask(_RUNS % " ".join(iris)) if iris else []
+        return [
+            _run(
+                {
+                    **row,
+                    "execution": runs.execution_of(row["run"], self.base_iri),
+                    "status": runs.status(row["started"], row["ended"], row["outcome"]),
+                }
+            )
+            for row in rows
+        ]
 
     def global_run(self) -> Record:
         """The run of steps that belong to no workflow."""
@@ -275,17 +309,6 @@ class Reading:
 
 
 _STORE_FIELDS: Final = ("name", "type", "super_type", "host_address", "url", "bucket", "custom_metadata")
-
-
-def client_ids(workflow: str, execution: str) -> tuple[str, ...]:
-    """The ids that the client may make for a run (spec section 9.5): a float is also shown as a time."""
-    begin = f"{workflow.lower()}_exec_"
-    found = [begin + execution]
-    with suppress(ValueError, OverflowError, OSError):
-        if repr(float(execution)) == execution:
-            moment = datetime.fromtimestamp(float(execution), UTC)
-            found.insert(0, begin + moment.strftime("%Y%m%dT%Hh%Mm%Ss%f")[:-3])
-    return tuple(found)
 
 
 def _run(each: Record) -> Record:
