@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from headstream.capture.ingest.errors import SourceUnreadable
 from headstream.capture.ingest.mlflow.mapping import map_run
 from headstream.capture.ingest.mlflow.reading import open_mlflow, read_mlflow
+from headstream.capture.ingest.mlflow.records import Run
 from headstream.capture.ingest.mlflow.sources import Selection
 from headstream.capture.ingest.told import Item, Refused, Told
 from headstream.schemas.definition import Store, parse_definition, to_document
@@ -243,6 +245,51 @@ def test_only_runs_that_are_asked_for_are_read(tracked: Tracked) -> None:
     assert told == [tracked.ids["fine"]]
     with pytest.raises(SourceUnreadable, match="seismic"):
         open_mlflow(tracked.path, Selection(experiments=frozenset({"sesmic"})))
+
+
+def test_since_a_time_only_runs_in_which_something_changed_are_read(tracked: Tracked) -> None:
+    def told(since: int) -> set[str]:
+        chosen = Selection(experiments=frozenset({"seismic"}), since=since)
+        return {item.execution for item in items(tracked.path, chosen) if isinstance(item, Told)}
+
+    everything = {item.execution for item in items(tracked.path) if isinstance(item, Told)}
+    assert told(0) == everything
+    later = int(time.time() * 1000) + 60_000
+    # A run that goes on may have changed for all that a database knows; a file has its time.
+    assert told(later) == ({tracked.ids["running"]} if tracked.path.suffix == ".db" else set())
+    with pytest.raises(SourceUnreadable, match="seismic"):
+        open_mlflow(tracked.path, Selection(experiments=frozenset({"sesmic"}), since=later))
+
+
+@pytest.mark.parametrize("tracked", ["sqlite"], indirect=True)
+def test_of_a_database_runs_are_read_again_that_began_ended_or_had_a_metric_since(tracked: Tracked) -> None:
+    (whole,) = (
+        run
+        for run in open_mlflow(tracked.path, Selection(runs=frozenset({tracked.ids["fine"]}))).runs()
+        if isinstance(run, Run)
+    )
+    assert whole.ended is not None
+
+    def taken(since: int) -> bool:
+        return open_mlflow(tracked.path, Selection(runs=frozenset({whole.id}), since=since)).total == 1
+
+    last = max(whole.ended, *(point.at for point in whole.points))
+    assert taken(last) and not taken(last + 1)
+
+
+def test_of_a_directory_a_run_is_read_again_when_a_file_of_it_is_written(tmp_path: Path) -> None:
+    experiment = tmp_path / "7"
+    for run in ("a", "b"):
+        (experiment / run / "metrics").mkdir(parents=True)
+        (experiment / run / "meta.yaml").write_text(f"run_id: {run}\nstatus: 3\nstart_time: 1\nend_time: 2\n")
+        (experiment / run / "metrics" / "loss").write_text("1 0.5 1\n")
+        for path in (experiment / run).rglob("*"):
+            os.utime(path, (1000, 1000))
+    (experiment / "meta.yaml").write_text("experiment_id: '7'\nname: old\n")
+    assert open_mlflow(tmp_path, Selection(since=1_000_001)).total == 0
+    os.utime(experiment / "b" / "metrics" / "loss", (2000, 2000))
+    chosen = open_mlflow(tmp_path, Selection(since=2_000_000))
+    assert [run.id for run in chosen.runs() if isinstance(run, Run)] == ["b"]
 
 
 def test_what_is_broken_in_a_directory_is_refused_and_the_rest_is_read(tmp_path: Path) -> None:

@@ -45,6 +45,15 @@ def test_what_is_up_takes_an_import_and_a_replay_gives_it_again(up: Any) -> None
     assert verified.status == 0, "what was imported is in the archive, as the source of truth"
 
 
+def test_of_a_tracking_directory_only_what_changed_since_a_time_is_read(cli: Any) -> None:
+    path = mlruns(cli.home)
+    for since, runs in (("1h", 1), ("2000-01-01", 1), ("2999-01-01", 0)):
+        told = cli("ingest", "mlflow", str(path), "--since", since, "--dry-run", "--json")
+        assert told.status == 0 and told.json["runs"] == runs, told.err
+    wrong = cli("ingest", "mlflow", str(path), "--since", "yesterday", "--dry-run")
+    assert wrong.status == 1 and "--since 'yesterday' is no time" in wrong.said
+
+
 def test_with_nothing_up_an_import_waits_in_the_spool(cli: Any) -> None:
     told = cli("ingest", "flowcept", str(BUFFER))
     assert told.status == 0 and "headstream up" in told.err

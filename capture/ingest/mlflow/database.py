@@ -51,7 +51,10 @@ class Database:
                 row["name"] for row in self._rows("SELECT name FROM experiments ORDER BY name")
             ]
             self._chosen = [
-                row for row in self._rows(_RUNS) if selection.takes(row["experiment"], row["run_uuid"])
+                row
+                for row in self._rows(_RUNS)
+                if selection.takes(row["experiment"], row["run_uuid"])
+                and (selection.since is None or self._changed(row, selection.since))
             ]
         except sqlite3.Error as error:
             raise SourceUnreadable(f"{path} cannot be read: {error}") from error
@@ -101,6 +104,13 @@ class Database:
         )
         if artifacts.unlisted is not None:
             yield Unmapped(reason="artifacts-not-listed", message=artifacts.unlisted, where=f"run {run}")
+
+    def _changed(self, row: sqlite3.Row, since: int) -> bool:
+        """Tell whether a run goes on, or began, ended or had a metric from then on."""
+        if row["end_time"] is None or max(row["start_time"] or 0, row["end_time"]) >= since:
+            return True
+        metrics = "SELECT 1 FROM metrics WHERE run_uuid = ? AND timestamp >= ? LIMIT 1"
+        return any(True for _ in self._rows(metrics, row["run_uuid"], since))
 
     def _parent(self, run: str | None, experiment: str) -> Parent | None:
         return Parent(self._experiment_of.get(run, experiment), run) if run else None

@@ -45,7 +45,8 @@ class Directory:
             for path in _folders(experiment.path)
             if path.name not in _NO_RUNS and (path / _META).is_file()
         }
-        self.total = sum(map(self._chosen, self._places))
+        self._taken = [name for name in self._places if self._chosen(name)]
+        self.total = len(self._taken)
 
     @staticmethod
     def is_one(path: Path) -> bool:
@@ -54,9 +55,7 @@ class Directory:
 
     def runs(self) -> Iterator[Run | Unmapped | Refused]:
         yield from self._refused
-        for name, (experiment, path) in self._places.items():
-            if not self._chosen(name):
-                continue
+        for experiment, path in map(self._places.__getitem__, self._taken):
             try:
                 yield from self._run(experiment, path)
             except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
@@ -71,8 +70,9 @@ class Directory:
         yield from self.counts.unmapped()
 
     def _chosen(self, run: str) -> bool:
-        experiment, _ = self._places[run]
-        return self._selection.takes(experiment.name, run)
+        experiment, path = self._places[run]
+        since = self._selection.since
+        return self._selection.takes(experiment.name, run) and (since is None or _changed(path, since))
 
     def _read_experiments(self) -> Iterator[_Experiment]:
         for path in _folders(self._root):
@@ -219,6 +219,11 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
         if path.is_file():
             yield path.relative_to(folder).as_posix(), path
+
+
+def _changed(folder: Path, since: int) -> bool:
+    """Tell whether a file below a folder was written from then on."""
+    return any(path.stat().st_mtime_ns >= since * 1_000_000 for _, path in _files(folder))
 
 
 def _folders(path: Path) -> list[Path]:

@@ -18,10 +18,12 @@ from headstream.schemas.mounts import Mounts
 def open_mlflow(path: Path, selection: Selection) -> Source:
     """Open a tracking directory, a SQLite file, or a folder with one `mlruns` or `mlflow.db` in it.
 
-    Raises SourceUnreadable for anything else, and for a selection that no run meets.
+    Raises SourceUnreadable for anything else, and for a selection that no run meets; but that nothing has
+    changed since a time is nobody's mistake.
     """
     found = _opened(path, selection)
-    if found.total == 0 and selection != Selection():
+    there = not selection.experiments or not selection.experiments.isdisjoint(found.experiments)
+    if found.total == 0 and selection != Selection() and not (there and selection.since is not None):
         known = ", ".join(sorted(found.experiments)) or "no experiment"
         raise SourceUnreadable(f"{path} has no run that was asked for; its experiments are: {known}")
     return found

@@ -34,10 +34,15 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which runs are taken; empty: all of them."""
+    """Which runs are taken; empty: all of them.
+
+    With `since` (milliseconds) only those in which something has changed from then on, as far as the store
+    knows: one that is taken for nothing changes nothing.
+    """
 
     experiments: frozenset[str] = frozenset()
     runs: frozenset[str] = frozenset()
+    since: int | None = None
 
     def takes(self, experiment: str, run: str) -> bool:
         return (not self.experiments or experiment in self.experiments) and (

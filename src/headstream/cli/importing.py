@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -66,6 +67,12 @@ def mlflow(
     run: Annotated[
         list[str] | None, typer.Option("--run", help="Only the run with this id; may be repeated.")
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since", help="Only runs in which something changed since this time, or so long ago (2h, 3d)."
+        ),
+    ] = None,
     stores: Stores = None,
     into: Into = None,
     into_live: IntoLive = False,
@@ -82,7 +89,12 @@ def mlflow(
 
     to = _To(dry_run=dry_run, into=into, into_live=into_live, wait=wait, refused=refused, as_json=as_json)
     given = known((), stores)
-    source = open_mlflow(path, Selection(frozenset(experiment or ()), frozenset(run or ())))
+    chosen = Selection(
+        experiments=frozenset(experiment or ()),
+        runs=frozenset(run or ()),
+        since=None if since is None else _milliseconds(since),
+    )
+    source = open_mlflow(path, chosen)
     _ingest("mlflow", "runs", lambda say: read_mlflow(source, given.mounts, say), given, to, data)
 
 
@@ -170,6 +182,12 @@ def w3c_prov(
     given, files = known((), stores), found_in(paths, SUFFIXES)
     names = Names(workflow=workflow, execution=execution)
     _ingest("w3c-prov", "documents", lambda say: read_prov(files, names, given.mounts, say), given, to, data)
+
+
+def _milliseconds(since: str) -> int:
+    from headstream.letters import moment
+
+    return moment(since, datetime.now(UTC)) // 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
