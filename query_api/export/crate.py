@@ -51,11 +51,11 @@ A Workflow Run RO-Crate, written by headstream from its provenance graph.
 Entity = dict[str, Any]
 
 
-def write_crate(nodes: Iterable[Node], out: IO[bytes], *, base_iri: str) -> None:
-    """The crate as a zip file."""
+def write_crate(nodes: Iterable[Node], out: IO[bytes], *, base_iri: str, license: str | None = None) -> None:
+    """The crate as a zip file; `license` is the IRI of the one under which it is given away."""
     run = contents(nodes)
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        metadata = json.dumps(crate(run), ensure_ascii=False, indent=2) + "\n"
+        metadata = json.dumps(crate(run, license), ensure_ascii=False, indent=2) + "\n"
         archive.writestr(_entry(METADATA), metadata)
         archive.writestr(_entry(README), _README.format(name=_title(run)))
         planned = [each for each in run.nodes.values() if any(map(each.is_a, _PLANNED))]
@@ -64,9 +64,9 @@ def write_crate(nodes: Iterable[Node], out: IO[bytes], *, base_iri: str) -> None
                 write_turtle(some, lambda text, file=file: file.write(text.encode()), base_iri=base_iri)  # type: ignore[misc]
 
 
-def crate(run: Contents) -> Entity:
+def crate(run: Contents, license: str | None = None) -> Entity:
     """The metadata: one JSON-LD document in the flattened form that RO-Crate 1.1 wants."""
-    maker = _Maker(run)
+    maker = _Maker(run, license)
     graph = [_compacted(entity) for entity in maker.entities()]
     return {"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": graph}
 
@@ -83,8 +83,9 @@ def _compacted(entity: Entity) -> Entity:
 class _Maker:
     """Makes the entities of a crate."""
 
-    def __init__(self, run: Contents) -> None:
+    def __init__(self, run: Contents, license: str | None) -> None:
         self._run = run
+        self._license = license
         # Turns of loops are in run.ttl, and what they made is the run's: a training has ten thousands.
         self._steps = [step for step in run.steps if not run.loops(step)]
         self._shown = [run.run, *self._steps]
@@ -106,7 +107,7 @@ class _Maker:
                 (self._files if is_reference(value) else self._values).setdefault(value.iri, value)
 
     def entities(self) -> Iterator[Entity]:
-        """All of them: descriptor, root, workflow, profiles, actions, tools, people, data, values."""
+        """All: descriptor, root, workflow, profiles, licence, actions, tools, people, data, values."""
         yield {
             "@id": METADATA,
             "@type": "CreativeWork",
@@ -120,6 +121,8 @@ class _Maker:
         yield {**_file(README, "What is in this crate", "text/markdown"), "about": _id("./")}
         for iri, (name, version) in (*PROFILES.items(), (_PARAMETER, ("FormalParameter", "1.0-RELEASE"))):
             yield {"@id": iri, "@type": "CreativeWork", "name": name, "version": version}
+        if self._license is not None:
+            yield {"@id": self._license, "@type": "CreativeWork", "name": self._license}
         for each in self._shown:
             yield self._action(each)
         for tool in self._tools():
@@ -144,7 +147,7 @@ class _Maker:
             "description": plan.text("dcterms:description")
             or f"Provenance of one run of the workflow {name}, as captured while it ran",
             "datePublished": _time(ended) or "1970-01-01",
-            "license": UNLICENSED,
+            "license": UNLICENSED if self._license is None else _id(self._license),
             "author": [_id(each.iri) for each in self._people(self._shown)],
             "conformsTo": [_id(iri) for iri in PROFILES],
             "mainEntity": _id(PLAN),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Final
 
+from headstream.query_api import terms
+from headstream.query_api.errors import InvalidValue
 from headstream.query_api.export.crate import write_crate
 from headstream.query_api.export.ml_schema import write_ml_schema
 from headstream.query_api.export.nodes import Node
@@ -23,12 +25,16 @@ Writer = Callable[..., None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportFormat:
-    """One format: how it is asked for, what a file of it is called, and who writes it."""
+    """One format: how it is asked for, what a file of it is called, and who writes it.
+
+    `license` is the IRI that a file of it names as its licence, where the format has a place for one.
+    """
 
     format: Format
     suffix: str
     writer: Writer
     binary: bool = False
+    license: str | None = None
 
     @property
     def name(self) -> str:
@@ -69,6 +75,21 @@ FORMATS: Final = (TURTLE, JSON_LD, PROV_N, PROV_JSON, ML_SCHEMA, RO_CRATE, OPENL
 OFFERS: Final = tuple(each.format for each in FORMATS)
 
 
+def licensed(chosen: ExportFormat, license: str) -> ExportFormat:
+    """The format with a licence; raises InvalidValue for a format without a place for it, or for no IRI."""
+    if chosen is not RO_CRATE:
+        raise InvalidValue(
+            f"{chosen.name} has no place for a licence",
+            remedy=f"ask for {RO_CRATE.name}, or without a licence",
+        )
+    if "://" not in license:
+        raise InvalidValue(
+            f"{license[:200]!r} is not the IRI of a licence",
+            remedy="give one such as https://spdx.org/licenses/CC-BY-4.0",
+        )
+    return replace(chosen, license=terms.iri(license, base="")[1:-1])
+
+
 def of_name(name: str) -> ExportFormat | None:
     """The format of this name, if there is one."""
     return next((each for each in FORMATS if each.name == name), None)
@@ -86,7 +107,9 @@ def export(
     What has been written when an error comes is no export: throw it away.
     """
     counted = _Counted(subgraph(store, demand, advance))
-    if chosen.binary:
+    if chosen.license is not None:
+        chosen.writer(counted, out, base_iri=demand.base_iri, license=chosen.license)
+    elif chosen.binary:
         chosen.writer(counted, out, base_iri=demand.base_iri)
     else:
         chosen.writer(counted, _encoding(out), base_iri=demand.base_iri)

@@ -24,6 +24,13 @@ PATH: Final = "/api/v1/runs"
 LAST: Final = "export"
 _IN_MEMORY: Final = 8 * 1024 * 1024
 _CHUNK: Final = 256 * 1024
+_LICENSE: Final[dict[str, Any]] = {
+    "name": "license",
+    "in": "query",
+    "required": False,
+    "description": "IRI of the licence that an RO-Crate names",
+    "schema": {"type": "string", "format": "iri"},
+}
 Lineage = Annotated[bool, Query(description="with the steps that made what the run used")]
 
 
@@ -36,7 +43,7 @@ def add(routes: APIRouter, context: Context, otherwise: Callable[[str, str], obj
         description="The answer is whole or an error: nothing is sent before all of it is there.",
         response_class=Response,
         responses={200: _success(), **described(400, 401, 404, 406, 421, 422, 501, *STORE)},
-        openapi_extra={"parameters": [negotiation.parameter(formats.OFFERS)]},
+        openapi_extra={"parameters": [negotiation.parameter(formats.OFFERS), _LICENSE]},
     )
     def export(
         workflow: str,
@@ -92,7 +99,9 @@ def answer(context: Context, run: Name, request: Request, *, lineage: bool) -> R
 def _chosen(request: Request) -> ExportFormat:
     names = request.query_params.getlist("format")
     found = negotiation.asked(formats.OFFERS, names=names, accept=request.headers.get("accept"))
-    return next(each for each in formats.FORMATS if each.format is found)
+    chosen = next(each for each in formats.FORMATS if each.format is found)
+    license = request.query_params.get("license")
+    return chosen if license is None else formats.licensed(chosen, license)
 
 
 def _sent(out: IO[bytes]) -> Iterator[bytes]:

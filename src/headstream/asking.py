@@ -212,6 +212,8 @@ class _Api:
         found = self._named(run)
         path = f"/api/v1/runs/{quote(found.workflow, safe='')}/{quote(found.execution, safe='')}/export"
         params = {"format": chosen.name, "lineage": str(lineage).lower()}
+        if chosen.license is not None:
+            params["license"] = chosen.license
         with self._reached(), self._client.stream("GET", path, params=params) as answer:
             if not answer.is_success:
                 answer.read()

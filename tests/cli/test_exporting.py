@@ -49,6 +49,21 @@ def test_the_name_of_the_file_says_the_format(shared: Any) -> None:
     assert not list(Path(shared.home).glob(".*.part"))
 
 
+def test_a_crate_names_the_licence_it_is_given_wherever_it_is_made(shared: Any) -> None:
+    license, files = "https://spdx.org/licenses/CC-BY-4.0", []
+    for number, store in enumerate(([], DISK)):
+        done = shared("export", "r1", "-o", f"licensed-{number}.zip", "--license", license, *store)
+        assert done.status == 0, done.err
+        files.append(Path(shared.home, f"licensed-{number}.zip").read_bytes())
+    assert files[0] == files[1]
+    with zipfile.ZipFile(Path(shared.home, "licensed-0.zip")) as archive:
+        graph = {each["@id"]: each for each in json.loads(archive.read("ro-crate-metadata.json"))["@graph"]}
+    assert graph["./"]["license"] == {"@id": license} and license in graph
+    for wrong in (["-f", "turtle", "--license", license], ["-o", "a.zip", "--license", "CC-BY"]):
+        refused = shared("export", "r1", *wrong)
+        assert refused.status == 1 and "--license" in refused.said, refused.said
+
+
 def test_a_crate_is_a_folder_that_can_be_written_again(shared: Any) -> None:
     for _ in range(2):
         done = shared("export", "r1", "-f", "ro-crate", "-o", "crate")

@@ -108,9 +108,19 @@ def serving() -> Callable[..., Any]:
 def exported() -> Callable[..., bytes]:
     """A run of a store in a format, as bytes."""
 
-    def make(store: QueryStore, run: str, form: str, *, lineage: bool = False, **limits: Any) -> bytes:
+    def make(
+        store: QueryStore,
+        run: str,
+        form: str,
+        *,
+        lineage: bool = False,
+        license: str | None = None,
+        **limits: Any,
+    ) -> bytes:
         chosen = formats.of_name(form)
         assert chosen is not None
+        if license is not None:
+            chosen = formats.licensed(chosen, license)
         found = find(store, run, base_iri=DEFAULT_BASE, seconds=60.0)
         out = io.BytesIO()
         formats.export(

@@ -18,10 +18,11 @@ import requests
 from pyoxigraph import RdfFormat
 from rocrate.rocrate import ROCrate
 
-from headstream.query_api.export.crate import METADATA, PLAN, PROFILES, README, RUN
+from headstream.query_api.export.crate import METADATA, PLAN, PROFILES, README, RUN, UNLICENSED
 from headstream.query_api.store import OxigraphStore
 from headstream.schemas.identifiers import DEFAULT_BASE
 
+LICENSE = "https://spdx.org/licenses/CC-BY-4.0"
 CONTEXT = "https://w3id.org/ro/crate/1.1/context"
 # What the context of RO-Crate 1.1 says of the terms that a crate of ours uses: schema.org's, save for these.
 # It is on the web only, and a test asks no web.
@@ -83,12 +84,12 @@ def validator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 @pytest.mark.filterwarnings("ignore")  # Of the validator and of what it calls: none of it is ours.
-@pytest.mark.parametrize("run", ["run-1", "run-2"])
+@pytest.mark.parametrize(("run", "license"), [("run-1", None), ("run-2", None), ("run-2", LICENSE)])
 def test_the_validator_accepts_the_crate(
-    run: str, validator: Any, tmp_path: Path, example_store: OxigraphStore, exported: Any
+    run: str, license: str | None, validator: Any, tmp_path: Path, example_store: OxigraphStore, exported: Any
 ) -> None:
     crate = tmp_path / "crate.zip"
-    crate.write_bytes(exported(example_store, run, "ro-crate"))
+    crate.write_bytes(exported(example_store, run, "ro-crate", license=license))
     assert validator(crate, "REQUIRED") == {}
 
 
@@ -123,6 +124,20 @@ def test_the_library_reads_the_crate(tmp_path: Path, example_store: OxigraphStor
     loss = {each["name"]: each["value"] for each in model["additionalProperty"]}
     assert loss["learning_rate"] == 0.01 and loss["mean_iou"] in (0.709, 0.722)
     assert {each["name"] for each in model["exampleOfWork"]} == {"model_path"}
+
+
+def test_the_licence_of_a_crate_is_the_one_that_was_given_and_else_said_to_be_unknown(
+    tmp_path: Path, example_store: OxigraphStore, exported: Any
+) -> None:
+    found = {}
+    for license in (None, LICENSE):
+        folder = tmp_path / str(license is None)
+        data = exported(example_store, "run-1", "ro-crate", license=license)
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            archive.extractall(folder)
+        found[license] = ROCrate(folder).root_dataset["license"]
+    assert found[None] == UNLICENSED
+    assert (found[LICENSE].id, found[LICENSE].type) == (LICENSE, "CreativeWork")
 
 
 def test_the_run_in_the_crate_is_the_export_as_turtle(example_store: OxigraphStore, exported: Any) -> None:

@@ -62,6 +62,14 @@ def export(
         bool,
         typer.Option("--lineage", help="With the steps that made what the run used, up to the raw files."),
     ] = False,
+    license: Annotated[
+        str | None,
+        typer.Option(
+            "--license",
+            metavar="IRI",
+            help="ro-crate: the licence of the crate, such as https://spdx.org/licenses/CC-BY-4.0.",
+        ),
+    ] = None,
     data: Data = None,
     store: StoreOption = None,
     as_json: Json = False,
@@ -69,7 +77,7 @@ def export(
     """Write one run as Turtle, JSON-LD, PROV-N, PROV-JSON, ML Schema, RO-Crate or OpenLineage events."""
     from headstream.asking import asker
 
-    chosen = _chosen(form, output)
+    chosen = _chosen(form, output, license)
     _check(chosen, output, as_json)
     with (
         _target(output, chosen) as out,
@@ -86,15 +94,22 @@ def export(
         tell(f"{output}: run {name} as {chosen.name}, {found.triples} triples of {found.nodes} nodes")
 
 
-def _chosen(form: Form | None, output: Path | None) -> ExportFormat:
-    from headstream.query_api.export.formats import FORMATS, TURTLE, of_name
+def _chosen(form: Form | None, output: Path | None, license: str | None) -> ExportFormat:
+    from headstream.query_api.errors import InvalidValue
+    from headstream.query_api.export.formats import FORMATS, TURTLE, licensed, of_name
 
     if form is not None:
         found = of_name(form.value)
         assert found is not None
+    else:
+        suffix = "" if output is None else output.suffix.lower()
+        found = next((each for each in FORMATS if each.suffix == suffix), TURTLE)
+    if license is None:
         return found
-    suffix = "" if output is None else output.suffix.lower()
-    return next((each for each in FORMATS if each.suffix == suffix), TURTLE)
+    try:
+        return licensed(found, license)
+    except InvalidValue as error:
+        raise CommandError(f"--license: {error}") from error
 
 
 def _check(chosen: ExportFormat, output: Path | None, as_json: bool) -> None:
