@@ -7,19 +7,22 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from headstream.services.ports import free_ports
 
 BUFFER = Path(__file__).parents[1] / "data" / "flowcept" / "flowcept_buffer.jsonl"
 
 
 def test_the_full_services_answer_rebuild_and_tell_of_their_dead(cli: Any, artefacts: Any) -> None:
-    kafka, _, blazegraph = free_ports(3)
-    ports = ["--kafka-port", str(kafka), "--blazegraph-port", str(blazegraph)]
+    kafka, _, blazegraph, gateway = free_ports(4)
+    ports = ["--kafka-port", str(kafka), "--blazegraph-port", str(blazegraph), "--gateway-port", str(gateway)]
     (cli.home / "headstream.toml").write_text('namespace = "reservoir"\n', encoding="utf-8")
-    started = cli("up", "--services", "full", "--detach", *ports, "--json", seconds=180)
+    started = cli("up", "--services", "full", "--gateway", "--detach", *ports, "--json", seconds=180)
     assert started.status == 0, started.err
     services = {each["name"]: each["state"] for each in started.json["services"]}
-    assert services == dict.fromkeys(("kafka", "blazegraph", "sink", "tracker", "relay", "api"), "running")
+    names = ("kafka", "blazegraph", "sink", "tracker", "relay", "api", "gateway")
+    assert services == dict.fromkeys(names, "running")
 
     assert cli("status", "--json").json["store"].endswith("/namespace/reservoir/sparql")
 
@@ -33,6 +36,14 @@ def test_the_full_services_answer_rebuild_and_tell_of_their_dead(cli: Any, artef
     imported = cli("ingest", "flowcept", str(BUFFER), "--wait", "60", "--json", seconds=120)
     assert imported.status == 0 and imported.json["taken"] is True, imported.err
     cli.until(lambda: cli.runs() == 2, "what another tracker recorded in the graph")
+
+    run = {"wf_execution": "r1", "startTime": 1.0, "endTime": 2.0}
+    bag = [{"prov_obj": run, "dataflow_name": "foreign", "act_type": "workflow"}, {"no": "message"}]
+    told = httpx.post(f"http://127.0.0.1:{gateway}/retrospective-provenance?with_validation=True", json=bag)
+    assert [found[0]["code"] for found in told.json()["error"]] == ["E-bad-message"]
+    cli.until(lambda: cli.runs() == 3, "what a client sent to the gateway in the graph")
+    (letter,) = cli("dead-letters", "list", "--stage", "gateway", "--json").json
+    assert letter["reason"] == "bad-message"
 
     rebuilt = cli("replay", "--into", "oxigraph:copy", "--json")
     assert rebuilt.status == 0 and rebuilt.json["from"] == "topics", rebuilt.err
