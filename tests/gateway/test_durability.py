@@ -123,6 +123,19 @@ def test_notes_survive_a_torn_line_and_are_deleted_when_nobody_has_heard_of_the_
     assert list(notes.recall(*runs.pop())) == []
 
 
+def test_notes_of_an_earlier_version_with_a_line_for_each_are_read_as_those_of_a_bag(tmp_path: Path) -> None:
+    notes, translator = Notes(tmp_path), Translator()
+    said = [translator.translate(message) for message in MESSAGES]
+    assert notes.keep(said) == 0
+    run = (said[0].workflow, said[0].execution)
+    now = list(notes.recall(*run))
+    assert len(now) > 1
+    for path in tmp_path.iterdir():
+        lines = [json.loads(line) for line in path.read_text().splitlines() if line]
+        path.write_text("".join(f"\n{json.dumps(note)}\n" for line in lines for note in line))
+    assert list(notes.recall(*run)) == now
+
+
 @pytest.fixture(scope="module")
 def broker(artefacts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaService]:
     """A broker of this module's own, which it stops and starts."""
