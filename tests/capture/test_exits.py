@@ -21,8 +21,12 @@ AWAY = "127.0.0.1:9"
 SECONDS = 1.0
 LEFT = "headstream: not all provenance has reached the broker; it is kept in "
 
+# Whoever runs the tests in the background may have had these signals ignored, and that is inherited.
 BODY = """
 import atexit, os, signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for each in (signal.SIGHUP, signal.SIGQUIT):
+    signal.signal(each, signal.SIG_DFL)
 {before}
 from headstream import capture
 with capture.workflow("w") as run:
