@@ -55,7 +55,8 @@ class Trouble:
         return "see HEADSTREAM_KAFKA_SASL_* and HEADSTREAM_KAFKA_SSL_*"
 
 
-_HOW_LONG: Final = re.compile(r" \(after [^)]*\)$")
+# Such as "(after 28ms in state SSL_HANDSHAKE, 3 identical error(s) suppressed)".
+_HOW_LONG: Final = re.compile(r" \(after \d+ms in state .*\)$")
 _REFUSALS: Final = ("_AUTHENTICATION", "_SSL")
 
 

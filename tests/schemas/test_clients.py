@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import pytest
+
 from headstream.capture.settings import Settings as CaptureSettings
-from headstream.schemas.clients import client_options
+from headstream.schemas.clients import Trouble, client_options
 from headstream.sinks.settings import Settings as SinkSettings
 from headstream.stream_processors.settings import Settings as TrackerSettings
 
@@ -28,3 +32,32 @@ def test_options_of_the_way_to_the_broker_are_passed_on_and_durability_is_not() 
 def test_the_wait_at_exit_may_be_a_fraction() -> None:
     assert CaptureSettings.from_env({"HEADSTREAM_EXIT_SECONDS": "0.5"}).exit_seconds == 0.5
     assert CaptureSettings.from_env({"HEADSTREAM_EXIT_SECONDS": "soon"}).exit_seconds == 5.0
+
+
+@dataclass(frozen=True)
+class Said:
+    """An error as librdkafka gives it."""
+
+    text: str
+    code: str = "_SSL"
+
+    def name(self) -> str:
+        return self.code
+
+    def str(self) -> str:
+        return self.text
+
+
+@pytest.mark.parametrize(
+    "how_long",
+    [
+        "",
+        " (after 28ms in state SSL_HANDSHAKE)",
+        " (after 3ms in state CONNECT, 4 identical error(s) suppressed)",
+    ],
+)
+def test_what_a_client_says_again_is_equal_however_long_it_took(how_long: str) -> None:
+    trouble = Trouble()
+    trouble(Said(f"ssl://broker/1: SSL handshake failed (see the manual){how_long}"))
+    trouble(Said("2/2 brokers are down", "_ALL_BROKERS_DOWN"))
+    assert trouble.last == trouble.refused == "ssl://broker/1: SSL handshake failed (see the manual)"
