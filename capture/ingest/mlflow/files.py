@@ -222,8 +222,11 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _changed(folder: Path, since: int) -> bool:
-    """Tell whether a file below a folder was written from then on."""
-    return any(path.stat().st_mtime_ns >= since * 1_000_000 for _, path in _files(folder))
+    """Tell whether a file below a folder was written from then on; what cannot be looked at, is read."""
+    try:
+        return any(path.stat().st_mtime_ns >= since * 1_000_000 for _, path in _files(folder))
+    except OSError:
+        return True
 
 
 def _folders(path: Path) -> list[Path]:
