@@ -145,10 +145,8 @@ def broker(artefacts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafk
     service.stop()
 
 
-@pytest.mark.services
-def test_kafka_has_what_was_answered_and_the_spool_while_the_broker_is_away(
-    broker: KafkaService, gateway: Gateway, topic_prefix: str
-) -> None:
+def start_beside(broker: KafkaService, gateway: Gateway, topic_prefix: str) -> str:
+    """Start the gateway with a broker; the prefix of its topics."""
     prefix = topic_prefix.rstrip(".")
     make_topics(broker.bootstrap, prefix)
     gateway.env |= {
@@ -157,6 +155,14 @@ def test_kafka_has_what_was_answered_and_the_spool_while_the_broker_is_away(
         "HEADSTREAM_GATEWAY_ACK_SECONDS": "2",
     }
     gateway.start()
+    return prefix
+
+
+@pytest.mark.services
+def test_kafka_has_what_was_answered_and_the_spool_while_the_broker_is_away(
+    broker: KafkaService, gateway: Gateway, topic_prefix: str
+) -> None:
+    prefix = start_beside(broker, gateway, topic_prefix)
     plan = {"dataflow_name": "W", "description": "by the gateway"}
     assert gateway.ask("POST", "/prospective-provenance", plan).status == 201
     assert len(gateway.post([begin("r1"), {}])) == 1
@@ -196,14 +202,7 @@ def test_kafka_has_what_was_answered_and_the_spool_while_the_broker_is_away(
 def test_after_an_outage_a_gateway_goes_back_to_kafka_by_itself_and_brings_it_what_it_kept(
     broker: KafkaService, gateway: Gateway, topic_prefix: str
 ) -> None:
-    prefix = topic_prefix.rstrip(".")
-    make_topics(broker.bootstrap, prefix)
-    gateway.env |= {
-        "HEADSTREAM_BOOTSTRAP": broker.bootstrap,
-        "HEADSTREAM_TOPIC_PREFIX": prefix,
-        "HEADSTREAM_GATEWAY_ACK_SECONDS": "2",
-    }
-    gateway.start()
+    prefix = start_beside(broker, gateway, topic_prefix)
     assert gateway.post([begin("before")]) == []
     process = gateway.process
 
