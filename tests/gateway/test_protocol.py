@@ -249,7 +249,7 @@ def test_a_name_that_utf8_cannot_spell_costs_its_own_message_only(within) -> Non
 def test_a_document_that_utf8_cannot_spell_fails_nobody_elses_request(within) -> None:
     gateway = within()
     answer = gateway.http.post("/data-stores", content=b'{"id": "\\ud800", "type": "GPFS"}')
-    assert answer.status_code in {201, 400}
+    assert answer.status_code == 201
     gateway.post([BEGIN])
     assert gateway.http.get("/data-stores").status_code == 200
     deep = b'{"id": "s", "type": "GPFS", "more": ' + b"[" * 900 + b"]" * 900 + b"}"
