@@ -45,7 +45,8 @@ from headstream.schemas.events import (
 )
 from headstream.schemas.facts import Origin
 from headstream.schemas.values import AttributeValue, Reference
-from headstream.sinks.statements import Renderer
+from headstream.sinks.binary_statements import BinaryRenderer
+from headstream.sinks.statements import NTriplesRenderer
 from headstream.stream_processors.tracker import track
 
 TURNS = 25
@@ -215,7 +216,7 @@ def stages(kind: str, plan: Definition) -> dict[str, Callable[[int], object]]:
     data = [encode_bag(bag) for bag in bags]
     facts = [track(bag, plan, ORIGIN).identified for bag in bags]
     schema = registry.current("bag").parsed
-    renderer = Renderer("https://provml.example.org/id/")
+    ntriples, binary = NTriplesRenderer(identifiers.DEFAULT_BASE), BinaryRenderer(identifiers.DEFAULT_BASE)
 
     def bare(number: int) -> object:
         stream = BytesIO(data[number])
@@ -230,7 +231,8 @@ def stages(kind: str, plan: Definition) -> dict[str, Callable[[int], object]]:
         "decode, track, encode": lambda n: encode_identified(
             track(decode_bag(data[n]), plan, ORIGIN).identified
         ),
-        "render (sink)": lambda n: renderer.render(facts[n].facts),
+        "render, N-Triples (sink)": lambda n: ntriples.render(facts[n].facts),
+        "render, binary (sink)": lambda n: binary.render(facts[n].facts),
     }
 
 

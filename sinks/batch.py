@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from headstream.schemas.facts import DeadLetter, Identified, Origin
+from headstream.sinks.statements import Renderer
 
 Partition = tuple[str, int]
 
@@ -32,12 +33,12 @@ OXIGRAPH_LIMITS: Final = Limits(triples=160_000, size=32 * 1024 * 1024)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One message, or some of its events, as statements: line i of `ntriples` is fact i."""
+    """One message, or some of its events; `statements` are its facts as the store takes them."""
 
     origin: Origin
     key: bytes
     identified: Identified
-    ntriples: bytes
+    statements: bytes
     first: int = 0
     attempt: int = 1
     at: float | None = None  # When the message was handed to Kafka, in seconds since the epoch.
@@ -46,21 +47,24 @@ class Entry:
     def events(self) -> int:
         return len(self.identified.counts)
 
+    def rendered(self, renderer: Renderer) -> Entry:
+        """The same with its statements; raises IllegalFact."""
+        return replace(self, statements=renderer.render(self.identified.facts))
+
     def halves(self) -> tuple[Entry, Entry]:
-        """Cut between two events; there must be two."""
+        """Cut between two events; there must be two. The halves have no statements yet."""
         middle = self.events // 2
         facts = sum(self.identified.counts[:middle])
-        lines = self.ntriples.splitlines(keepends=True)
         return (
             replace(
                 self,
                 identified=_events(self.identified, slice(0, middle), slice(0, facts)),
-                ntriples=b"".join(lines[:facts]),
+                statements=b"",
             ),
             replace(
                 self,
                 identified=_events(self.identified, slice(middle, None), slice(facts, None)),
-                ntriples=b"".join(lines[facts:]),
+                statements=b"",
                 first=self.first + middle,
             ),
         )
@@ -89,9 +93,13 @@ class Group:
     def triples(self) -> int:
         return sum(len(entry.identified.facts) for entry in self.entries)
 
-    @property
-    def ntriples(self) -> bytes:
-        return b"".join(entry.ntriples for entry in self.entries)
+    def rendered(self, renderer: Renderer) -> Group:
+        """The same, with statements where they are missing; raises IllegalFact."""
+        return Group(tuple(one if one.statements else one.rendered(renderer) for one in self.entries))
+
+    def document(self, renderer: Renderer) -> bytes:
+        """What one request holds, of entries that have their statements."""
+        return renderer.document((entry.statements for entry in self.entries), self.triples)
 
     def halves(self) -> tuple[Group, Group]:
         """Cut into two groups with at least one event each; there must be two events."""
@@ -120,7 +128,7 @@ class Batch:
         self, origin: Origin, now: float, *, entry: Entry | None = None, letters: tuple[DeadLetter, ...] = ()
     ) -> Batch:
         """Take what became of the message at `origin`: statements, dead letters, both or neither."""
-        size = sum(len(letter.value) for letter in letters) + (len(entry.ntriples) if entry else 0)
+        size = sum(len(letter.value) for letter in letters) + (len(entry.statements) if entry else 0)
         return Batch(
             group=Group((*self.group.entries, entry)) if entry else self.group,
             letters=self.letters + letters,
@@ -163,7 +171,7 @@ class Batch:
             offsets={place: offset for place, offset in self.offsets.items() if place not in partitions},
             opened=self.opened,
             triples=group.triples,
-            size=sum(len(entry.ntriples) for entry in entries) + sum(len(one.value) for one in letters),
+            size=sum(len(entry.statements) for entry in entries) + sum(len(one.value) for one in letters),
         )
 
     def split(self) -> Iterator[Group]:

@@ -33,9 +33,9 @@ _RETRY_SECONDS: Final = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Statements, one a line; `facts` gives them again event by event, for a store that refuses some."""
+    """Statements as the store takes them; `facts` gives them event by event, should it refuse some."""
 
-    ntriples: bytes
+    statements: bytes
     triples: int
     facts: Callable[[], Sequence[Identified]]
     # Some fact is illegal: it has to be found, and its neighbours written.
@@ -65,6 +65,7 @@ class Loader:
         self._store = store
         self._dead_letters = dead_letters
         self._base = base
+        self._renderer = store.renderer(base)
         self._stored = stored
         self._most = triples or (OXIGRAPH_TRIPLES if isinstance(store, OxigraphStore) else TRIPLES)
         self._retry_seconds = retry_seconds
@@ -133,15 +134,16 @@ class Loader:
                 continue
             loads.append(load)
             triples += load.triples
-            size += len(load.ntriples)
+            size += len(load.statements)
         return loads, False
 
     def _write(self, loads: Sequence[Load]) -> None:
         if not any(load.doubtful for load in loads):
-            ntriples = b"".join(load.ntriples for load in loads)
+            triples = sum(load.triples for load in loads)
+            document = self._renderer.document((load.statements for load in loads), triples)
             try:
-                if ntriples:
-                    self._persist(lambda: self._store.write(ntriples))
+                if triples:
+                    self._persist(lambda: self._store.write(document))
                 return
             except StoreRefused:
                 pass  # Found below, event by event.

@@ -85,7 +85,7 @@ def collect(batch: Batch, message: Message, renderer: Renderer, now: float, at: 
         origin=message.origin,
         key=message.key,
         identified=identified,
-        ntriples=b"",
+        statements=b"",
         attempt=message.attempt,
         at=message.at,
     )
@@ -96,7 +96,7 @@ def collect(batch: Batch, message: Message, renderer: Renderer, now: float, at: 
 def render_entry(entry: Entry, renderer: Renderer, at: int) -> tuple[Entry | None, tuple[DeadLetter, ...]]:
     """Render an entry; each event with an illegal fact becomes a dead letter and its neighbours stay."""
     try:
-        return replace(entry, ntriples=renderer.render(entry.identified.facts)), ()
+        return entry.rendered(renderer), ()
     except IllegalFact:
         pass
     good: list[Entry] = []
@@ -104,7 +104,7 @@ def render_entry(entry: Entry, renderer: Renderer, at: int) -> tuple[Entry | Non
     for single in Batch(group=Group((entry,))).split():
         (event,) = (one for one in single.entries if one.events)
         try:
-            good.append(replace(event, ntriples=renderer.render(event.identified.facts)))
+            good.append(event.rendered(renderer))
         except IllegalFact as error:
             letters.append(_event_letter(event, ILLEGAL_FACT, error, at))
     return _joined(entry, good), tuple(letters)
@@ -120,15 +120,15 @@ def _joined(entry: Entry, good: list[Entry]) -> Entry | None:
         counts=tuple(count for part in parts for count in part.counts),
         event_times=tuple(moment for part in parts for moment in part.event_times),
     )
-    return replace(entry, identified=identified, ntriples=b"".join(one.ntriples for one in good))
+    return replace(entry, identified=identified, statements=b"".join(one.statements for one in good))
 
 
-def deliver(batch: Batch, store: Store, dead_letters: DeadLetters) -> Delivered:
+def deliver(batch: Batch, store: Store, dead_letters: DeadLetters, renderer: Renderer) -> Delivered:
     """Write a batch and keep what is refused; on return its offsets may be committed.
 
     Raises Unavailable; then nothing may be committed, and delivering the batch again is harmless.
     """
-    isolated = isolate(batch.group, store.write)
+    isolated = isolate(batch.group, store.write, renderer)
     at = time.time()
     letters = batch.letters + tuple(_refused_letter(one, int(at * 1e6)) for one in isolated.refused)
     if letters:
@@ -163,7 +163,7 @@ def write_identified(
     """
     limits = limits or suited(store)
     first = replace(limits, triples=max(1, limits.triples // _FIRST), size=max(1, limits.size // _FIRST))
-    renderer = renderer or Renderer(base)
+    renderer = renderer or store.renderer(base)
     total, batch = Delivered(modified=0), Batch()
     at = int(time.time() * 1e6)
     writing: Future[Delivered] | None = None
@@ -174,11 +174,11 @@ def write_identified(
             batch = batch.add(identified.origin, 0.0, entry=entry, letters=letters)
             if batch.full(first if writing is None else limits):
                 total += _result(writing)
-                writing = writer.submit(_delivered, batch, store, dead_letters, metrics)
+                writing = writer.submit(_delivered, batch, store, dead_letters, renderer, metrics)
                 batch = Batch()
         total += _result(writing)
     if batch:
-        total += _delivered(batch, store, dead_letters, metrics)
+        total += _delivered(batch, store, dead_letters, renderer, metrics)
     return total
 
 
@@ -198,13 +198,15 @@ def embedded_entry(identified: Identified, attempt: int = 1) -> Entry:
         origin=identified.origin,
         key=run_key(identified.workflow, identified.execution),
         identified=identified,
-        ntriples=b"",
+        statements=b"",
         attempt=attempt,
     )
 
 
-def _delivered(batch: Batch, store: Store, dead_letters: DeadLetters, metrics: Metrics | None) -> Delivered:
-    delivered = deliver(batch, store, dead_letters)
+def _delivered(
+    batch: Batch, store: Store, dead_letters: DeadLetters, renderer: Renderer, metrics: Metrics | None
+) -> Delivered:
+    delivered = deliver(batch, store, dead_letters, renderer)
     if metrics is not None:
         record(metrics, batch, delivered)
     return delivered

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from headstream.sinks.batch import Entry, Group
 from headstream.sinks.errors import StoreRefused
+from headstream.sinks.statements import Renderer
 from headstream.sinks.stores.store import Written
 
 
@@ -39,7 +40,7 @@ class Isolated:
         )
 
 
-def isolate(group: Group, write: Callable[[bytes], Written]) -> Isolated:
+def isolate(group: Group, write: Callable[[bytes], Written], renderer: Renderer) -> Isolated:
     """Write a group; if it is refused, halve it until each bad event stands alone.
 
     No event is given up that was not refused alone. One bad event among n costs at most
@@ -49,21 +50,21 @@ def isolate(group: Group, write: Callable[[bytes], Written]) -> Isolated:
     if not group.triples:
         return Isolated()
     try:
-        written = write(group.ntriples)
+        written = write(group.document(renderer))
     except StoreRefused as error:
         tried = Isolated(requests=1)
-        return tried + (_alone(group, error) if group.events == 1 else _halve(group, write))
+        return tried + (_alone(group, error) if group.events == 1 else _halve(group, write, renderer))
     return Isolated(modified=written.modified, triples=group.triples, requests=1, seconds=written.seconds)
 
 
-def _halve(group: Group, write: Callable[[bytes], Written]) -> Isolated:
+def _halve(group: Group, write: Callable[[bytes], Written], renderer: Renderer) -> Isolated:
     """Write the halves of a group that holds a refused event among others."""
-    left, right = group.halves()
-    first = isolate(left, write)
+    left, right = (half.rendered(renderer) for half in group.halves())
+    first = isolate(left, write, renderer)
     if first.refused or right.events == 1:
-        return first + isolate(right, write)
+        return first + isolate(right, write, renderer)
     # The left half is fine, so the fault is in the right one: no need to try it as a whole.
-    return first + _halve(right, write)
+    return first + _halve(right, write, renderer)
 
 
 def _alone(group: Group, error: StoreRefused) -> Isolated:

@@ -71,7 +71,7 @@ class Sink:
         self.blocked = False  # The dead-letter topic cannot be written.
         self._source = source
         self._limits = limits or Limits()
-        self._renderer = Renderer(base)
+        self._renderer = store.renderer(base)
         self._repeats = Repeats()
         self._stop = stop
         self._drain_seconds = drain_seconds
@@ -192,7 +192,7 @@ class Sink:
 
     def _deliver(self, writing: _Writing) -> None:
         try:
-            writing.result.set_result(deliver(writing.batch, self._store, self._dead_letters))
+            writing.result.set_result(deliver(writing.batch, self._store, self._dead_letters, self._renderer))
         except BaseException as error:  # Raised again by _commit, in the thread of the loop.
             writing.result.set_exception(error)
 
@@ -291,8 +291,11 @@ class PatientStore:
     store: Store
     patience: Patience
 
-    def write(self, ntriples: bytes) -> Written:
-        return self.patience.persist(partial(self.store.write, ntriples))
+    def renderer(self, base: str) -> Renderer:
+        return self.store.renderer(base)
+
+    def write(self, statements: bytes) -> Written:
+        return self.patience.persist(partial(self.store.write, statements))
 
     def size(self) -> int:
         return self.store.size()

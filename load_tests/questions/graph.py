@@ -21,7 +21,7 @@ from load_tests.questions.runs import Shape
 from headstream.schemas.definition import Definition
 from headstream.schemas.facts import Fact
 from headstream.schemas.identifiers import DEFAULT_BASE
-from headstream.sinks.statements import Renderer
+from headstream.sinks.statements import NTriplesRenderer
 from headstream.sinks.stores import Store
 from headstream.stream_processors.tracker import track
 
@@ -96,7 +96,7 @@ def _plan() -> Definition:
 
 
 def _rendered(parts: Iterable[tuple[Fact, ...]]) -> Iterator[Chunk]:
-    renderer = Renderer(DEFAULT_BASE)
+    renderer = NTriplesRenderer(DEFAULT_BASE)
     kept: list[bytes] = []
     count = 0
     for facts in parts:

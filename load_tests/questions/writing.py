@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
@@ -15,8 +15,9 @@ from load_tests.questions import runs, survey
 from load_tests.questions.runs import Shape
 
 from headstream.schemas.events import event_count
+from headstream.schemas.facts import Fact
 from headstream.schemas.identifiers import DEFAULT_BASE
-from headstream.sinks.statements import Renderer
+from headstream.sinks.batch import Limits
 from headstream.sinks.stores import open_store
 from headstream.stream_processors.tracker import track
 
@@ -43,18 +44,24 @@ def writer(location: str, rate: float) -> Iterator[Synchronized[int]]:
 
 
 def _write(location: str, rate: float, stop: Event, stored: Synchronized[int]) -> None:
-    """Map a bag, write it, and wait until the next is due; a store that is slower than the rate sets it."""
+    """Map bags as they fall due, and write what fell due during the last write, as the sink does."""
     plan = survey.definitions()[runs.WORKFLOW]
-    store, renderer = open_store(location), Renderer(DEFAULT_BASE)
+    store = open_store(location)
+    renderer = store.renderer(DEFAULT_BASE)
     # Runs of their own each time, or a store that was written to before would only see repeats.
     first = FIRST + int(time.time()) % 1_000_000
-    due = time.monotonic()
-    for number in itertools.count(first):
-        for bag in runs.bags(number, plan, Shape()):
-            if stop.wait(max(0.0, due - time.monotonic())):
-                store.close()
-                return
-            store.write(renderer.render(track(bag, plan, survey.ORIGIN).identified.facts))
-            events = sum(event_count(event) for event in bag.events)
+    waiting: list[Sequence[Fact]] = []
+    due, events = time.monotonic(), 0
+    for bag in itertools.chain.from_iterable(runs.bags(n, plan, Shape()) for n in itertools.count(first)):
+        triples = sum(map(len, waiting))
+        if waiting and (due > time.monotonic() or triples > Limits().triples):
+            store.write(renderer.document([renderer.render(facts) for facts in waiting], triples))
             stored.value += events
-            due = max(due, time.monotonic() - 1.0) + events / rate
+            waiting, events = [], 0
+        if stop.wait(max(0.0, due - time.monotonic())):
+            store.close()
+            return
+        waiting.append(track(bag, plan, survey.ORIGIN).identified.facts)
+        count = sum(event_count(event) for event in bag.events)
+        events += count
+        due = max(due, time.monotonic() - 1.0) + count / rate

@@ -4,13 +4,13 @@
     python -m load_tests.store_rate --store oxigraph
     python -m load_tests.store_rate --triples 30000000 [--data FOLDER]
 
-Run it in the checkout's root. Blazegraph: a bare client POSTs prepared N-Triples bodies, as large as
-the sink's batches, and a sink worker, a process behind a real Kafka, gets the same facts as messages;
-each in an empty namespace of the same server, in turns. Of the worker everything counts, from the
-first message handed to Kafka to the last triple confirmed. Oxigraph on disk: `extend` and `bulk_extend`
-of prepared quads and `bulk_load` of prepared bodies beside our way from facts, as many triples a call.
-Then: what rendering costs an event, and how large the batches and how fresh the events are when the
-stream is slow (--trickle). --store measures one of the two stores only.
+Run it in the checkout's root. Blazegraph: a bare client POSTs prepared bodies as large as the sink's
+batches, N-Triples or the binary form that the sink sends, and a sink worker, a process behind a real
+Kafka, gets the same facts as messages; each in an empty namespace of the same server, in turns. Of the
+worker everything counts, from the first message handed to Kafka to the last triple confirmed. Oxigraph
+on disk: `extend` and `bulk_extend` of prepared quads and `bulk_load` of prepared bodies beside our way
+from facts, as many triples a call. Then: what rendering costs an event, and how large the batches and
+how fresh the events are when the stream is slow (--trickle). --store measures one of the two only.
 
 --triples writes so many through the sink, million by million, every fifth by the bare client, and
 shows each; with --data a run that was stopped goes on where it was. Everybody else on the machine
@@ -25,7 +25,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -34,7 +34,7 @@ from typing import Any
 from load_tests import broker, tracker_core
 from load_tests.store_rate import oxigraph
 from load_tests.store_rate.blazegraph import Rate, Silent, Worker, bare, load, namespace, through_the_sink
-from load_tests.store_rate.stream import Body, Made, bodies, messages, upto
+from load_tests.store_rate.stream import BINARY, Body, Made, bodies, messages, upto
 from load_tests.store_rate.sustained import STEP, sustained
 
 from headstream.services.blazegraph import BlazegraphService
@@ -42,7 +42,7 @@ from headstream.services.errors import ServicesError
 from headstream.services.kafka import KafkaService
 from headstream.services.ports import free_ports
 
-BARE, SINK = "bare client", "sink worker"
+BARE, BARE_BINARY, SINK = "bare client, N-Triples", "bare client, binary", "sink worker"
 Rates = dict[str, list[Rate]]
 
 
@@ -91,7 +91,10 @@ def _compare(chosen: argparse.Namespace, place: Path) -> dict[str, Any]:
         found["oxigraph"] = _oxigraph(rounds, made, place)
     rendering = tracker_core.measure(2 if chosen.quick else 20)
     return found | {
-        "render_us_an_event": {kind: row["render (sink)"] for kind, row in rendering.items()},
+        "render_us_an_event": {
+            form: {kind: row[f"render, {form} (sink)"] for kind, row in rendering.items()}
+            for form in ("N-Triples", "binary")
+        },
         # The clock of a core depends on what the others do: of two runs compare the quotients.
         "empty_turn_ns": min(tracker_core.yardstick() for _ in range(9)),
         "load": load(),
@@ -102,7 +105,7 @@ def _through_kafka(
     chosen: argparse.Namespace, rounds: int, made: Sequence[Made], place: Path
 ) -> dict[str, Any]:
     """Blazegraph under load and beside slow streams, through a sink worker."""
-    prepared = bodies(made)
+    prepared = {BARE: bodies(made), BARE_BINARY: bodies(made, form=BINARY)}
     trickle = 2.0 if chosen.quick else chosen.trickle
     with ExitStack() as stack:
         kafka = stack.enter_context(broker.service())
@@ -110,30 +113,31 @@ def _through_kafka(
         stack.callback(store.stop)
         store.start()
         with namespace(store) as url:
-            bare(url, prepared[: max(1, len(prepared) // 2)])  # The JVM compiles what it runs often.
+            for each in prepared.values():  # The JVM compiles what it runs often.
+                bare(url, each[: max(1, len(each) // 2)])
         blazegraph = _blazegraph(rounds, made, prepared, kafka, store, place)
         slow = {
             f"{rate} events/s": _trickle(rate, trickle, chosen.kind, kafka, store, place)
             for rate in (20, 1_000)
         }
-    return {"blazegraph": _summary(blazegraph, SINK, [BARE]), "slow": slow}
+    return {"blazegraph": _summary(blazegraph, SINK, [BARE, BARE_BINARY]), "slow": slow}
 
 
 def _blazegraph(
     rounds: int,
     made: Sequence[Made],
-    prepared: Sequence[Body],
+    prepared: Mapping[str, Sequence[Body]],
     kafka: KafkaService,
     store: BlazegraphService,
     place: Path,
 ) -> Rates:
-    found: Rates = {BARE: [], SINK: []}
+    found: Rates = {name: [] for name in (*prepared, SINK)}
     for number in range(rounds):
-        for name in (BARE, SINK) if number % 2 == 0 else (SINK, BARE):
+        for name in found if number % 2 == 0 else reversed(found):
             _tell(f"round {number + 1} of {rounds}: Blazegraph, {name}")
             with namespace(store) as url:
-                if name == BARE:
-                    found[name].append(bare(url, prepared))
+                if name in prepared:
+                    found[name].append(bare(url, prepared[name]))
                     continue
                 with Worker(kafka.bootstrap, url, place) as worker:
                     found[name].append(through_the_sink(worker, made))
@@ -233,7 +237,10 @@ def _table(found: dict[str, Any]) -> str:
             f"{row['batches_per_second']:.1f} batches/s; in the graph after Kafka had it: "
             f"half within {row['p50_below']:g} s, 95 % within {row['p95_below']:g} s"
         )
-    costs = ", ".join(f"{kind} {cost:.1f}" for kind, cost in found["render_us_an_event"].items())
+    costs = "; ".join(
+        f"{form}: {', '.join(f'{kind} {cost:.1f}' for kind, cost in each.items())}"
+        for form, each in found["render_us_an_event"].items()
+    )
     lines.append(
         f"\nrendering, us of CPU an event, by load_tests.tracker_core: {costs}; an empty turn of a loop took "
         f"{found['empty_turn_ns']:.0f} ns (some 15 while the other cores rest; all figures go with it); "

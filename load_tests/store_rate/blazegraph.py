@@ -74,7 +74,7 @@ def bare(url: str, bodies: Sequence[Body]) -> Rate:
     began, triples = time.perf_counter(), 0
     try:
         for body in bodies:
-            connection.request("POST", parts.path, body.ntriples, {"Content-Type": "text/plain"})
+            connection.request("POST", parts.path, body.content, {"Content-Type": body.media_type})
             answer = connection.getresponse()
             text = answer.read()
             if answer.status != 200 or b'modified="' not in text:

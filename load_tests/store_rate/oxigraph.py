@@ -30,7 +30,7 @@ Batch = TypeVar("Batch")
 
 def contenders(made: Sequence[Made]) -> dict[str, Work]:
     """What is measured, by name; each fills the store in a folder and returns the number of requests."""
-    prepared = [body.ntriples for body in bodies(made, OXIGRAPH_LIMITS.triples)]
+    prepared = [body.content for body in bodies(made, OXIGRAPH_LIMITS.triples)]
     quads = [list(oxigraph.parse(body, oxigraph.RdfFormat.N_TRIPLES)) for body in prepared]
     identified = [one.identified for one in made]
 

@@ -25,7 +25,7 @@ from typing import Final
 
 import psutil
 from load_tests.store_rate.blazegraph import bare, load
-from load_tests.store_rate.stream import Body, bodies, messages, upto
+from load_tests.store_rate.stream import BINARY, Body, bodies, messages, upto
 from load_tests.tracker_core import KINDS
 
 from headstream.services.blazegraph import (
@@ -42,6 +42,7 @@ from headstream.services.processes import Child
 _STORE: Final = "com.bigdata.rdf.store.AbstractTripleStore"
 _JOURNAL: Final = "com.bigdata.journal.AbstractJournal"
 _RELEASE: Final = "com.bigdata.service.AbstractTransactionService.minReleaseAge"
+_COLLATOR: Final = "com.bigdata.btree.keys.KeyBuilder.collator"
 _BTREE: Final = "com.bigdata.btree.BTree.branchingFactor"
 _INDEX: Final = f"com.bigdata.namespace.{NAMESPACE}"
 
@@ -54,18 +55,32 @@ class Variant:
     java: tuple[str, ...] = ()
 
 
+def _branching(factor: int) -> Variant:
+    return Variant({f"{_INDEX}.{index}.{_BTREE}": str(factor) for index in ("lex", "spo")})
+
+
 VARIANTS: Final[Mapping[str, Variant]] = {
     "the same (how much is noise)": Variant({}),
     "all defaults": Variant({"*": None}),
     "writeRetentionQueue.capacity 500": Variant({"com.bigdata.btree.writeRetentionQueue.capacity": "500"}),
     "writeRetentionQueue.capacity 8000": Variant({"com.bigdata.btree.writeRetentionQueue.capacity": "8000"}),
-    "branching factors 128 everywhere": Variant(
+    "branching factors 128 everywhere": _branching(128),
+    "branching factors 512 everywhere": _branching(512),
+    "branching factors as they were, 330 to 1024": Variant(
         {
-            f"{_INDEX}.{index}{_BTREE}": None
-            for index in ("lex.", "lex.ID2TERM.", "lex.TERM2ID.", "spo.", "spo.OSP.", "spo.SPO.")
+            f"{_INDEX}.{index}{_BTREE}": factor
+            for index, factor in (
+                ("lex.", "400"),
+                ("lex.ID2TERM.", "600"),
+                ("lex.TERM2ID.", "330"),
+                ("spo.", "1024"),
+                ("spo.OSP.", "900"),
+                ("spo.SPO.", "900"),
+            )
         }
     ),
-    "POS 900 as its siblings": Variant({f"{_INDEX}.spo.POS.{_BTREE}": "900"}),
+    "collator.strength as it comes": Variant({f"{_COLLATOR}.strength": None}),
+    "collator of the JDK": Variant({_COLLATOR: "JDK"}),
     "sail.bufferCapacity 10000": Variant({"com.bigdata.rdf.sail.bufferCapacity": "10000"}),
     "textIndex on": Variant({f"{_STORE}.textIndex": "true"}),
     "axioms, truth maintenance, justify on": Variant(
@@ -188,12 +203,12 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     options.add_argument("--triples", type=int, default=1_000_000)
-    options.add_argument("--request", type=int, default=20_000, help="triples in a request, at least")
+    options.add_argument("--request", type=int, default=40_000, help="triples in a request, at least")
     options.add_argument("--only", action="append", help="variants whose name holds this")
     options.add_argument("--kind", choices=list(KINDS), default="block")
     options.add_argument("--json", action="store_true")
     chosen = options.parse_args()
-    prepared = bodies(upto(chosen.triples, messages(chosen.kind)), chosen.request)
+    prepared = bodies(upto(chosen.triples, messages(chosen.kind)), chosen.request, BINARY)
     found: dict[str, Compared] = {}
     with tempfile.TemporaryDirectory(prefix="headstream-load-", ignore_cleanup_errors=True) as place:
         for name, variant in VARIANTS.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -13,8 +13,14 @@ from headstream.schemas.facts import Identified
 from headstream.schemas.identifiers import DEFAULT_BASE
 from headstream.schemas.topics import run_key
 from headstream.sinks.batch import Limits
-from headstream.sinks.statements import Renderer
+from headstream.sinks.binary_statements import BinaryRenderer
+from headstream.sinks.statements import NTriplesRenderer, Renderer
 from headstream.stream_processors.tracker import track
+
+# What a request says that it holds, and what makes it of facts.
+Form = tuple[str, Callable[[str], Renderer]]
+N_TRIPLES: Final[Form] = ("text/plain", NTriplesRenderer)
+BINARY: Final[Form] = ("application/x-binary-rdf", BinaryRenderer)
 
 BAGS_A_RUN: Final = 420  # 300 epochs of 35 batches, 25 turns a bag.
 
@@ -59,22 +65,22 @@ def upto(triples: int, made: Iterable[Made]) -> list[Made]:
 class Body:
     """What one request holds."""
 
-    ntriples: bytes
+    content: bytes
     triples: int
+    media_type: str
 
 
-def bodies(made: Iterable[Made], triples: int | None = None) -> list[Body]:
+def bodies(made: Iterable[Made], triples: int | None = None, form: Form = N_TRIPLES) -> list[Body]:
     """Bodies prepared for a bare client, as large as the batches of the sink under load."""
     most = triples or Limits().triples
-    renderer, found = Renderer(DEFAULT_BASE), list[Body]()
-    parts: list[bytes] = []
-    count = 0
+    media_type, renderer = form[0], form[1](DEFAULT_BASE)
+    found, parts, count = list[Body](), list[bytes](), 0
     for one in made:
         parts.append(renderer.render(one.identified.facts))
         count += one.triples
         if count >= most:
-            found.append(Body(b"".join(parts), count))
+            found.append(Body(renderer.document(parts, count), count, media_type))
             parts, count = [], 0
     if parts:
-        found.append(Body(b"".join(parts), count))
+        found.append(Body(renderer.document(parts, count), count, media_type))
     return found

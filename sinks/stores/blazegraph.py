@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from headstream.sinks.binary_statements import MAGIC, BinaryRenderer, statements_in
 from headstream.sinks.errors import StoreIncomplete, StoreUnknown
 from headstream.sinks.stores.http import Http, first_line
 from headstream.sinks.stores.query import QueryEndpoint
@@ -15,8 +16,9 @@ _MODIFIED: Final = re.compile(r'<data modified="(\d+)" milliseconds="\d+"/>\s*\Z
 _PAIR: Final = re.compile(rb"\\u[Dd]([89ABab][0-9A-Fa-f]{2})\\u[Dd]([C-Fc-f][0-9A-Fa-f]{2})")
 # Its N-Triples reader takes bytes beyond ASCII for U+FFFD, whatever charset the request names, and
 # cuts \UXXXXXXXX to four digits. Its Turtle reader reads UTF-8, and N-Triples are Turtle.
-_ASCII: Final = {"Content-Type": "text/plain"}
-_UTF_8: Final = {"Content-Type": "text/turtle; charset=utf-8"}
+_ASCII: Final = "text/plain"
+_UTF_8: Final = "text/turtle; charset=utf-8"
+_BINARY: Final = "application/x-binary-rdf"
 
 
 class BlazegraphStore:
@@ -27,12 +29,16 @@ class BlazegraphStore:
         self._http = Http(url)
         self.queries = QueryEndpoint(self._http)
 
-    def write(self, ntriples: bytes) -> Written:
+    def renderer(self, base: str) -> BinaryRenderer:
+        return BinaryRenderer(base)
+
+    def write(self, statements: bytes) -> Written:
         """Add triples in one atomic request; an answer that does not say `modified` confirms nothing.
 
-        Each triple is a line of its own.
+        Takes what `renderer` makes, and N-Triples, a line each.
         """
-        answer = self._http.post(ntriples, _ASCII if ntriples.isascii() else _UTF_8)
+        form, sent = _form(statements)
+        answer = self._http.post(statements, {"Content-Type": form})
         refusal = answer.refusal()
         if refusal is not None:
             raise refusal
@@ -44,7 +50,7 @@ class BlazegraphStore:
                 f"{self.url} answered {answer.status}, but not as Blazegraph does: {first_line(answer.text)}"
             )
         # It counts the statements it read, repeats and all (measured), so fewer means a cut request.
-        count, sent = int(modified[1]), ntriples.count(b"\n")
+        count = int(modified[1])
         if count < sent:
             raise StoreUnknown(f"{self.url} took only {count} of {sent} statements")
         return Written(modified=count, seconds=answer.seconds)
@@ -66,6 +72,13 @@ class BlazegraphStore:
 
     def close(self) -> None:
         self._http.close()
+
+
+def _form(statements: bytes) -> tuple[str, int]:
+    """The media type of statements, and how many they are."""
+    if statements.startswith(MAGIC):
+        return _BINARY, statements_in(statements)
+    return _ASCII if statements.isascii() else _UTF_8, statements.count(b"\n")
 
 
 def _join(pair: re.Match[bytes]) -> bytes:

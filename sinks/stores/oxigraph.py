@@ -14,6 +14,7 @@ from pathlib import Path
 import pyoxigraph as oxigraph
 
 from headstream.sinks.errors import StoreBusy, StoreRefused, StoreUnknown
+from headstream.sinks.statements import NTriplesRenderer
 from headstream.sinks.stores.room import FREE_BYTES, Room
 from headstream.sinks.stores.store import Written
 
@@ -27,8 +28,8 @@ _BLOCK = 1 << 20
 class OxigraphStore:
     """A graph in a folder, or in memory without a path. `graph` may be queried meanwhile, by any thread.
 
-    IRIs and language tags are stored as they come, since `Renderer` has checked them: to check them here
-    once more is a sixth of the cost of a write (decision 0014). What is no N-Triples is refused.
+    IRIs and language tags are stored as they come, since `NTriplesRenderer` has checked them: to check
+    them here once more is a sixth of the cost of a write (decision 0014). What is no N-Triples is refused.
     A write that would find less than `free_bytes` on the disk raises StoreBusy and changes nothing.
     """
 
@@ -47,6 +48,9 @@ class OxigraphStore:
         self._one = threading.Lock()
         # Oxigraph reads and sorts a body in half as many threads as there are cores.
         self._one_thread = _cores() in (2, 3)
+
+    def renderer(self, base: str) -> NTriplesRenderer:
+        return NTriplesRenderer(base)
 
     def write(self, ntriples: bytes) -> Written:
         """Add triples to the default graph; refused statements may be stored in part.

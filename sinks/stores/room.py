@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from headstream.sinks.errors import StoreBusy, StoreUnavailable
+from headstream.sinks.statements import Renderer
 from headstream.sinks.stores.store import Store, Written
 
 FREE_BYTES: Final = 256 << 20  # Some fifty requests of the largest size.
@@ -75,9 +76,12 @@ class StoreOnDisk:
     store: Store
     room: Room
 
-    def write(self, ntriples: bytes) -> Written:
+    def renderer(self, base: str) -> Renderer:
+        return self.store.renderer(base)
+
+    def write(self, statements: bytes) -> Written:
         self.room.demand()
-        return self.store.write(ntriples)
+        return self.store.write(statements)
 
     def size(self) -> int:
         return self.store.size()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from headstream.sinks.errors import StoreRefused, StoreUnknown
+from headstream.sinks.statements import NTriplesRenderer
 from headstream.sinks.stores.http import Answer, Http, first_line
 from headstream.sinks.stores.query import QueryEndpoint
 from headstream.sinks.stores.store import Written
@@ -30,6 +31,9 @@ class SparqlStore:
         self.url = url
         self._http = Http(url)
         self.queries = QueryEndpoint(Http(query_url)) if query_url else None
+
+    def renderer(self, base: str) -> NTriplesRenderer:
+        return NTriplesRenderer(base)
 
     def write(self, ntriples: bytes) -> Written:
         """Merge triples into the default graph (section 5.5 of the protocol)."""
@@ -69,6 +73,9 @@ class SparqlUpdateStore:
         self.url = url
         self._http = Http(url)
         self.queries = QueryEndpoint(Http(query_url or url))
+
+    def renderer(self, base: str) -> NTriplesRenderer:
+        return NTriplesRenderer(base)
 
     def write(self, ntriples: bytes) -> Written:
         """Add triples by one `INSERT DATA`, which is atomic where the store's updates are."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from headstream.sinks.errors import StoreRefused
+from headstream.sinks.statements import NTriplesRenderer, Renderer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,10 @@ class Written:
 class Store(Protocol):
     """A set of triples that only grows."""
 
-    def write(self, ntriples: bytes) -> Written:
+    def renderer(self, base: str) -> Renderer:
+        """Return what makes of facts what `write` takes; it takes N-Triples too, a line each."""
+
+    def write(self, statements: bytes) -> Written:
         """Add triples; on return they survive a kill of the store.
 
         Raises StoreUnavailable (nothing or everything was written: repeat) or StoreRefused (these
@@ -49,6 +53,9 @@ class MemoryStore:
         self.requests = 0
         self.failures: list[Exception] = []
         self._refuses = refuses
+
+    def renderer(self, base: str) -> NTriplesRenderer:
+        return NTriplesRenderer(base)
 
     def write(self, ntriples: bytes) -> Written:
         self.requests += 1

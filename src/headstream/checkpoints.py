@@ -17,7 +17,6 @@ from typing import Any, Final
 
 from headstream.sinks.stores import Store
 from headstream.sinks.stores.probe import holds
-from headstream.sinks.stores.witness import witness
 
 _FORMAT: Final = 1
 _SECONDS: Final = 0.5
@@ -31,12 +30,11 @@ class Checkpoint:
     marks: dict[str, int] = field(default_factory=dict)
     witnesses: list[str] = field(default_factory=list)
 
-    def stored(self, marks: Mapping[str, int], ntriples: bytes) -> None:
+    def stored(self, marks: Mapping[str, int], witness: str | None) -> None:
         """Move on; witnesses are thinned out, so that they stand for all that was written."""
         self.marks.update(marks)
-        found = witness(ntriples)
-        if found is not None:
-            self.witnesses.append(found)
+        if witness is not None:
+            self.witnesses.append(witness)
         if len(self.witnesses) > _WITNESSES:
             self.witnesses = [*self.witnesses[:-1:2], self.witnesses[-1]]
 
@@ -77,9 +75,9 @@ class Keeper:
         with suppress(FileNotFoundError):
             self.path.unlink()
 
-    def stored(self, marks: Mapping[str, int], ntriples: bytes) -> None:
+    def stored(self, marks: Mapping[str, int], witness: str | None) -> None:
         """Move on behind facts that are in the store; the file follows twice a second."""
-        self.checkpoint.stored(marks, ntriples)
+        self.checkpoint.stored(marks, witness)
         if self._clock() - self._kept >= _SECONDS:
             self.keep()
 

@@ -31,7 +31,6 @@ from headstream.sinks.core import Delivered, write_identified
 from headstream.sinks.dead_letters import FileDeadLetters, Settlements
 from headstream.sinks.errors import Unavailable
 from headstream.sinks.metrics import Metrics
-from headstream.sinks.statements import Renderer
 from headstream.sinks.stores.store import Store
 from headstream.stream_processors.handling import (
     Handled,
@@ -101,7 +100,7 @@ class Pipeline:
         self._store = store
         self._shelf = shelf
         self._dead_letters = dead_letters
-        self._renderer = Renderer(base)
+        self._renderer = store.renderer(base)
         self._base = base
         self._metrics = metrics
         self._tracker_metrics = tracker_metrics

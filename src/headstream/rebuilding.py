@@ -186,7 +186,12 @@ class _Run:
         messages, began = self.behind, time.monotonic()
         try:
             for chunk, made in rendered(
-                chunks, self.selection, self.base, workers=workers, spread=self.source.documents_first
+                chunks,
+                self.selection,
+                self.base,
+                self.store.renderer(self.base),
+                workers=workers,
+                spread=self.source.documents_first,
             ):
                 loader.put(self._load(chunk, made, chunks))
                 done.add(chunk.counts)
@@ -206,17 +211,18 @@ class _Run:
 
     def _load(self, chunk: Chunk, made: Rendered, chunks: Chunks) -> Load:
         return _Marked(
-            ntriples=made.ntriples,
+            statements=made.statements,
             triples=made.triples,
             facts=lambda: [*chunk.described, *track_again(chunk.taken, chunks.known, self.selection)[0]],
             doubtful=made.doubtful,
             chunk=chunk,
+            witness=made.witness,
         )
 
     def _stored(self, loads: Sequence[Load]) -> None:
         for load in loads:
             assert isinstance(load, _Marked)
-            self.keeper.stored(load.chunk.marks, b"" if load is not loads[-1] else load.ntriples)
+            self.keeper.stored(load.chunk.marks, load.witness if load is loads[-1] else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +230,7 @@ class _Marked(Load):
     """Statements, and the chunk that they come from."""
 
     chunk: Chunk
+    witness: str | None
 
 
 def pause(events: int, seconds: float, rate: float) -> float:

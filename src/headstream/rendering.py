@@ -16,9 +16,9 @@ from typing import Final
 from headstream.schemas.clients import registry_options
 from headstream.schemas.confluent import use
 from headstream.schemas.definition import Definition
-from headstream.schemas.facts import Identified
+from headstream.schemas.facts import ID, TERM, Fact, Identified
 from headstream.sinks.errors import IllegalFact
-from headstream.sinks.statements import Renderer
+from headstream.sinks.statements import NTriplesRenderer, Renderer
 from headstream.stream_processors.replay import Chunk, Chunks, Replayed, track_again
 from headstream.stream_processors.selection import Selection
 from headstream.stream_processors.sources import Taken
@@ -31,19 +31,23 @@ _MOST_WORKERS: Final = 8
 class Rendered:
     """A chunk as statements, each once. `doubtful` if some fact is illegal: then there are none."""
 
-    ntriples: bytes
+    statements: bytes
     triples: int
     counts: Replayed
     doubtful: bool = False
+    witness: str | None = None  # One between two IRIs, as N-Triples: a store that has it has them all.
 
 
 class Rendering:
     """Tracks and renders bags against the definitions that are known. Of use to one thread."""
 
-    def __init__(self, known: Mapping[str, Definition], selection: Selection, base: str) -> None:
+    def __init__(
+        self, known: Mapping[str, Definition], selection: Selection, base: str, renderer: Renderer
+    ) -> None:
         self._known = known
         self._selection = selection
-        self._renderer = Renderer(base)
+        self._renderer = renderer
+        self._ntriples = NTriplesRenderer(base)
 
     def render(self, taken: Sequence[Taken], described: Sequence[Identified] = ()) -> Rendered:
         """A pure function of its arguments and the definitions."""
@@ -52,10 +56,16 @@ class Rendering:
         # and the store are spared up to half of the statements.
         facts = list(dict.fromkeys(chain.from_iterable(each.facts for each in (*described, *found))))
         try:
-            ntriples = self._renderer.render(facts)
+            statements = self._renderer.render(facts)
         except IllegalFact:
-            return Rendered(ntriples=b"", triples=len(facts), counts=counts, doubtful=True)
-        return Rendered(ntriples=ntriples, triples=len(facts), counts=counts)
+            return Rendered(statements=b"", triples=len(facts), counts=counts, doubtful=True)
+        return Rendered(
+            statements=statements, triples=len(facts), counts=counts, witness=self._witness(facts)
+        )
+
+    def _witness(self, facts: Sequence[Fact]) -> str | None:
+        between = next((fact for fact in reversed(facts) if fact[2] in (ID, TERM)), None)
+        return None if between is None else self._ntriples.render([between]).decode().removesuffix("\n")
 
 
 def default_workers() -> int:
@@ -65,7 +75,7 @@ def default_workers() -> int:
 
 
 def rendered(
-    chunks: Chunks, selection: Selection, base: str, *, workers: int, spread: bool
+    chunks: Chunks, selection: Selection, base: str, renderer: Renderer, *, workers: int, spread: bool
 ) -> Iterator[tuple[Chunk, Rendered]]:
     """Yield every chunk with its statements, in order.
 
@@ -73,17 +83,17 @@ def rendered(
     which one process has to know them as they come.
     """
     if workers > 1 and spread:
-        yield from _spread(chunks, selection, base, workers)
+        yield from _spread(chunks, selection, base, renderer, workers)
         return
-    here = Rendering(chunks.known, selection, base)
+    here = Rendering(chunks.known, selection, base, renderer)
     for chunk in chunks:
         yield chunk, here.render(chunk.taken, chunk.described)
 
 
 def _spread(
-    chunks: Chunks, selection: Selection, base: str, workers: int
+    chunks: Chunks, selection: Selection, base: str, renderer: Renderer, workers: int
 ) -> Iterator[tuple[Chunk, Rendered]]:
-    here = Rendering(chunks.known, selection, base)
+    here = Rendering(chunks.known, selection, base, renderer)
     waiting: deque[tuple[Chunk, Future[Rendered]]] = deque()
     pool: ProcessPoolExecutor | None = None
     try:
@@ -97,7 +107,7 @@ def _spread(
                     workers,
                     multiprocessing.get_context("spawn"),
                     _begin,
-                    (dict(chunks.known), selection, base),
+                    (dict(chunks.known), selection, base, renderer),
                 )
             waiting.append((chunk, pool.submit(_render, chunk.taken)))
             if len(waiting) > 2 * workers:
@@ -117,13 +127,13 @@ def _next(waiting: deque[tuple[Chunk, Future[Rendered]]]) -> tuple[Chunk, Render
 _here: Rendering | None = None
 
 
-def _begin(known: Mapping[str, Definition], selection: Selection, base: str) -> None:
+def _begin(known: Mapping[str, Definition], selection: Selection, base: str, renderer: Renderer) -> None:
     """Make a worker process ready, once; it ends with the command, however that ends."""
     global _here
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which tells its workers.
     use(registry_options(os.environ))  # Messages may be in the framing of a schema registry.
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
-    _here = Rendering(known, selection, base)
+    _here = Rendering(known, selection, base, renderer)
 
 
 def _end_with_parent() -> None:

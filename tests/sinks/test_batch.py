@@ -8,10 +8,11 @@ from headstream.schemas.facts import DeadLetter, Identified, Origin
 from headstream.sinks.batch import Batch, Entry, Group, Limits
 from headstream.sinks.errors import StoreRefused
 from headstream.sinks.isolate import isolate
-from headstream.sinks.statements import render
+from headstream.sinks.statements import NTriplesRenderer, render
 from headstream.sinks.stores import MemoryStore
 
 BASE = "https://provml.example.org/id/"
+RENDERER = NTriplesRenderer(BASE)
 LIMITS = Limits(triples=20, age=0.5, linger=0.1)
 
 
@@ -34,7 +35,7 @@ def entry(offset: int, counts: tuple[int, ...] = (2, 2), partition: int = 0) -> 
         event_times=tuple(range(1, len(counts) + 1)),
     )
     return Entry(
-        origin=origin(offset, partition), key=b"w/r", identified=identified, ntriples=render(facts, BASE)
+        origin=origin(offset, partition), key=b"w/r", identified=identified, statements=render(facts, BASE)
     )
 
 
@@ -124,12 +125,11 @@ def test_splitting_down_to_events_keeps_every_statement_in_order(shape: list[lis
     events = list(collected.split())
     assert all(event.events == 1 for event in events)
     assert len(events) == sum(map(len, shape))
-    assert b"".join(event.ntriples for event in events) == collected.group.ntriples
+    rendered = [event.rendered(RENDERER) for event in events]
+    assert b"".join(event.document(RENDERER) for event in rendered) == collected.group.document(RENDERER)
     assert [one.first for event in events for one in event.entries] == [
         index for counts in shape for index in range(len(counts))
     ]
-    for event in events:
-        assert render(event.entries[0].identified.facts, BASE) == event.ntriples
 
 
 def poison(*places: tuple[int, int]) -> Callable[[bytes], bool]:
@@ -143,7 +143,7 @@ def test_one_bad_event_is_found_in_logarithmic_time_and_its_neighbours_are_store
 ) -> None:
     store = MemoryStore(poison(place))
     group = batch(*(entry(offset, (1,) * 50) for offset in range(32))).group
-    isolated = isolate(group, store.write)
+    isolated = isolate(group, store.write, RENDERER)
     ((bad,),) = [[(one.entry.origin.offset, one.entry.first) for one in isolated.refused]]
     assert bad == place
     assert store.size() == 32 * 50 - 1 == isolated.triples == isolated.modified
@@ -154,7 +154,7 @@ def test_one_bad_event_is_found_in_logarithmic_time_and_its_neighbours_are_store
 def test_any_number_of_bad_events_is_found_each_in_logarithmic_time(places: set[tuple[int, int]]) -> None:
     store = MemoryStore(poison(*places))
     group = batch(*(entry(offset, (2,) * 8) for offset in range(8))).group
-    isolated = isolate(group, store.write)
+    isolated = isolate(group, store.write, RENDERER)
     assert {(one.entry.origin.offset, one.entry.first) for one in isolated.refused} == places
     assert store.size() == 2 * (64 - len(places)) == isolated.triples
     assert isolated.requests == store.requests <= 1 + 2 * len(places) * 6  # log2(64)
@@ -162,11 +162,11 @@ def test_any_number_of_bad_events_is_found_each_in_logarithmic_time(places: set[
 
 def test_an_event_without_facts_costs_no_request() -> None:
     store = MemoryStore()
-    assert isolate(Group((entry(1, (0, 0)),)), store.write).requests == 0
+    assert isolate(Group((entry(1, (0, 0)),)), store.write, RENDERER).requests == 0
 
 
 def test_no_event_is_given_up_that_was_not_refused_alone() -> None:
     store = MemoryStore()
     store.failures = [StoreRefused("a whim")]
-    assert not isolate(Group((entry(1, (2, 2)),)), store.write).refused
+    assert not isolate(Group((entry(1, (2, 2)),)), store.write, RENDERER).refused
     assert store.size() == 4

@@ -31,7 +31,7 @@ def identified(*facts: Fact) -> Identified:
 
 def load(*facts: Fact, doubtful: bool = False) -> Load:
     return Load(
-        ntriples=b"" if doubtful else render(facts, BASE),
+        statements=b"" if doubtful else render(facts, BASE),
         triples=len(facts),
         facts=lambda: [identified(*facts)],
         doubtful=doubtful,

@@ -9,10 +9,14 @@ import pytest
 
 from headstream.schemas.codec import encode_identified
 from headstream.schemas.facts import Identified
+from headstream.sinks.batch import Group
+from headstream.sinks.binary_statements import BinaryRenderer
 from headstream.sinks.graph_hash import graph_hash
-from headstream.sinks.statements import render
+from headstream.sinks.isolate import isolate
+from headstream.sinks.statements import NTriplesRenderer, Renderer, render
 from headstream.sinks.stores import BlazegraphStore
 
+from .spoiling import Spoiling
 from .worker import BASE, PLACE, Worker
 
 pytestmark = pytest.mark.services
@@ -80,22 +84,15 @@ def test_after_any_fault_on_the_way_the_graph_is_the_clean_one(
     assert graph_of(proxy.namespace.url) == graph_hash(render(one.facts, BASE) for one in messages)
 
 
-def test_a_poison_triple_costs_one_event_and_few_requests(namespace: Any, steps: Steps) -> None:
-    """Bytes that Blazegraph cannot read, in one of 400 events: the message with the bad line is real."""
-    from dataclasses import replace
-
-    from headstream.sinks.batch import Entry, Group
-    from headstream.sinks.isolate import isolate
-
-    entries = []
-    for number in range(80):
-        one = steps(number)
-        entries.append(Entry(origin=one.origin, key=b"", identified=one, ntriples=render(one.facts, BASE)))
-    lines = entries[37].ntriples.splitlines(keepends=True)
-    lines[23] = b"<urn:a> <urn:b> @@@ .\n"
-    entries[37] = replace(entries[37], ntriples=b"".join(lines))
+@pytest.mark.parametrize("renderer", [BinaryRenderer, NTriplesRenderer])
+def test_a_poison_triple_costs_one_event_and_few_requests(
+    renderer: Callable[[str], Renderer], namespace: Any, steps: Steps
+) -> None:
+    """Bytes that Blazegraph cannot read, in one of 400 events: the messages around it are real."""
+    messages = [steps(number) for number in range(80)]
     store = BlazegraphStore(namespace.url)
-    isolated = isolate(Group(tuple(entries)), store.write)
+    spoiling = Spoiling(renderer(BASE), bad=messages[37].facts[23])
+    isolated = isolate(Group(tuple(spoiling.entries(messages))), store.write, spoiling)
     (refused,) = isolated.refused
     assert (refused.entry.origin.offset, refused.entry.first) == (37, 2)
     assert "refused the statements" in str(refused.error)

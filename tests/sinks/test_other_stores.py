@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from headstream.schemas.codec import encode_identified
 from headstream.schemas.facts import Identified
 from headstream.services.errors import ServicesError
 from headstream.services.ports import free_ports
-from headstream.sinks.batch import Entry, Group
+from headstream.sinks.batch import Group
 from headstream.sinks.errors import StoreRefused, StoreUnknown
 from headstream.sinks.graph_difference import difference
 from headstream.sinks.graph_hash import graph_hash
@@ -25,6 +24,7 @@ from headstream.sinks.stores.witness import witness
 
 from ..faults.http_proxy import HttpProxy
 from .servers import Fuseki, OxigraphServer, SparqlServer
+from .spoiling import Spoiling
 from .worker import BASE, PLACE, Worker
 
 pytestmark = pytest.mark.services
@@ -90,20 +90,15 @@ def test_every_store_gives_back_what_was_written_and_a_repeat_changes_nothing(
 
 
 def test_a_poison_triple_costs_its_event_and_few_requests(store: Store, steps: Steps) -> None:
-    entries = []
-    for number in range(32):
-        one = steps(number)
-        entries.append(Entry(origin=one.origin, key=b"", identified=one, ntriples=render(one.facts, BASE)))
-    lines = entries[19].ntriples.splitlines(keepends=True)
-    lines[23] = b"<urn:a> <urn:b> @@@ .\n"
-    entries[19] = replace(entries[19], ntriples=b"".join(lines))
-    isolated = isolate(Group(tuple(entries)), store.write)
+    messages = [steps(number) for number in range(32)]
+    spoiling = Spoiling(store.renderer(BASE), bad=messages[19].facts[23])
+    isolated = isolate(Group(tuple(spoiling.entries(messages))), store.write, spoiling)
     (refused,) = isolated.refused
     assert (refused.entry.origin.offset, refused.entry.first) == (19, 2)
     assert isinstance(refused.error, StoreRefused) and len(str(refused.error)) < 500
     assert isolated.requests <= 2 + 2 * 8
-    clean = [entry.ntriples for number, entry in enumerate(entries) if number != 19]
-    clean += [*lines[:20], *lines[30:]]
+    facts = messages.pop(19).facts
+    clean = [render(one.facts, BASE) for one in messages] + [render(facts[:20] + facts[30:], BASE)]
     assert difference(clean, store.dump()).counts == [0, 0]
 
 

@@ -9,7 +9,7 @@ from rdflib import Graph
 
 from headstream.schemas.facts import Fact, Identified, Origin
 from headstream.sinks.errors import IllegalFact
-from headstream.sinks.statements import Renderer, render, statements
+from headstream.sinks.statements import NTriplesRenderer, render, statements
 
 BASE = "https://provml.example.org/id/"
 XSD = "http://www.w3.org/2001/XMLSchema#"
@@ -150,7 +150,7 @@ def test_names_checked_together_are_refused_as_if_each_were_alone(names: list[st
 
 
 def test_an_illegal_name_is_refused_the_second_time_too() -> None:
-    renderer = Renderer(BASE)
+    renderer = NTriplesRenderer(BASE)
     for _ in range(2):
         with pytest.raises(IllegalFact):
             renderer.render([("good", VALUE, "id", "a b")])
@@ -160,7 +160,7 @@ def test_an_illegal_name_is_refused_the_second_time_too() -> None:
 @pytest.mark.parametrize("base", ["not an iri", "http://host:"])
 def test_a_base_that_makes_no_iris_is_refused_at_once(base: str) -> None:
     with pytest.raises(IllegalFact):
-        Renderer(base)
+        NTriplesRenderer(base)
 
 
 def test_each_event_has_its_statements() -> None:
@@ -176,7 +176,7 @@ def test_rendering_is_quick() -> None:
         (f"dte/w/r/train/{i // 20}", VALUE, "string", json.dumps(i))
         for i in range(20_000)
     ]  # fmt: skip
-    renderer = Renderer(BASE)
+    renderer = NTriplesRenderer(BASE)
     started = time.process_time()
     renderer.render(facts)
     assert (time.process_time() - started) / 1000 < 100e-6

@@ -1,6 +1,5 @@
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from math import isnan
 from pathlib import Path
@@ -10,7 +9,7 @@ import pyoxigraph as oxigraph
 import pytest
 
 from headstream.schemas.facts import Identified
-from headstream.sinks.batch import Entry, Group
+from headstream.sinks.batch import Group
 from headstream.sinks.errors import ConfigurationError, StoreBusy, StoreIncomplete, StoreRefused, StoreUnknown
 from headstream.sinks.graph_difference import difference
 from headstream.sinks.graph_hash import graph_hash
@@ -26,6 +25,8 @@ from headstream.sinks.stores import (
     open_store,
 )
 from headstream.sinks.stores.room import Room
+
+from .spoiling import Spoiling
 
 BASE = "https://provml.example.org/id/"
 Steps = Callable[..., Identified]
@@ -153,20 +154,15 @@ def test_oxigraph_finds_the_bad_line_of_a_large_write(
     """One among 10,000: by bulk loads at first, of two halves at once or one, by plain ones at last."""
     monkeypatch.setattr("headstream.sinks.stores.oxigraph._HALVED", 600_000)
     monkeypatch.setattr("headstream.sinks.stores.oxigraph._cores", lambda: cores)
-    entries = []
-    for number in range(20):
-        one = steps(number, events=50)
-        entries.append(Entry(origin=one.origin, key=b"", identified=one, ntriples=render(one.facts, BASE)))
-    lines = entries[7].ntriples.splitlines(keepends=True)
-    lines[123] = b"<urn:a> <urn:b> @@@ .\n"
-    entries[7] = replace(entries[7], ntriples=b"".join(lines))
+    messages = [steps(number, events=50) for number in range(20)]
     store = OxigraphStore(tmp_path / "store")
-    isolated = isolate(Group(tuple(entries)), store.write)
+    spoiling = Spoiling(store.renderer(BASE), bad=messages[7].facts[123])
+    isolated = isolate(Group(tuple(spoiling.entries(messages))), store.write, spoiling)
     (refused,) = isolated.refused
     assert (refused.entry.origin.offset, refused.entry.first) == (7, 12)
     assert isolated.requests <= 2 + 2 * 10
-    clean = [entry.ntriples for entry in entries if entry is not entries[7]]
-    clean += [*lines[:120], *lines[130:]]
+    facts = messages.pop(7).facts
+    clean = [render(one.facts, BASE) for one in messages] + [render(facts[:120] + facts[130:], BASE)]
     assert difference(clean, store.dump()).counts == [0, 0]
     store.close()
 

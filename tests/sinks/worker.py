@@ -12,6 +12,7 @@ from headstream.sinks.core import Message
 from headstream.sinks.dead_letters import MemoryDeadLetters
 from headstream.sinks.retry import Schedule
 from headstream.sinks.run import Sink
+from headstream.sinks.statements import Renderer
 from headstream.sinks.stores import Store, Written
 
 BASE = "https://provml.example.org/id/"
@@ -24,6 +25,9 @@ class Noted:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.writing = False
+
+    def renderer(self, base: str) -> Renderer:
+        return self._store.renderer(base)
 
     def write(self, ntriples: bytes) -> Written:
         self.writing = True

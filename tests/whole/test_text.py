@@ -17,7 +17,7 @@ from headstream.schemas.codec import decode_bag, encode_bag
 from headstream.schemas.events import Bag
 from headstream.schemas.facts import Origin
 from headstream.schemas.vocabulary import expand
-from headstream.sinks.statements import Renderer
+from headstream.sinks.statements import NTriplesRenderer
 from headstream.stream_processors.tracker import track
 
 HERE = Origin(topic="t", partition=0, offset=0)
@@ -31,7 +31,7 @@ def values(spool: Path) -> dict[str, list[str]]:
             assert isinstance(bag, Bag)
             tracked = track(decode_bag(encode_bag(bag)), None, HERE)
             assert tracked.rejected == ()
-            lines += Renderer("http://x.org/id/").render(tracked.identified.facts)
+            lines += NTriplesRenderer("http://x.org/id/").render(tracked.identified.facts)
     found: dict[str, list[str]] = {}
     for quad in ox.parse(lines, ox.RdfFormat.N_TRIPLES):
         if quad.predicate.value == expand("prov:value"):
