@@ -17,6 +17,7 @@ from load_tests.questions.runs import Shape
 from headstream.query_api.endpoint import SparqlEndpoint
 from headstream.query_api.guard import Form
 from headstream.query_api.store import Limits, OxigraphStore, Table
+from headstream.schemas.identifiers import DEFAULT_BASE
 from headstream.services.blazegraph import (
     BlazegraphService,
     create_namespace,
@@ -24,6 +25,7 @@ from headstream.services.blazegraph import (
     sparql_url,
 )
 from headstream.services.ports import free_ports
+from headstream.sinks.statements import NTriplesRenderer
 from headstream.sinks.stores import Store, open_store
 
 
@@ -130,8 +132,8 @@ def in_rdflib(filling: Filling) -> Iterator[Engine]:
     """The graph in memory: small ones only."""
     rdflib.NORMALIZE_LITERALS = False  # As written, or dates would be other terms (spec section 5.4).
     begun, statements, found = time.monotonic(), 0, rdflib.Graph()
-    for chunk in graph.chunks(filling.runs, filling.shape, workers=1):
-        found.parse(data=chunk.ntriples, format="nt")
+    for chunk in graph.chunks(filling.runs, filling.shape, NTriplesRenderer(DEFAULT_BASE), workers=1):
+        found.parse(data=chunk.document, format="nt")
         statements += chunk.statements
     filled = Filled(triples=len(found), statements=statements, seconds=time.monotonic() - begun)
     yield _Rdflib(found, filled)
@@ -160,7 +162,8 @@ def _fill(store: Store, filling: Filling, name: str) -> Filled:
             shown = time.monotonic()
             print(f"\r{name}: {done:,} of {filling.triples:,}", end="", file=sys.stderr, flush=True)
 
-    source = graph.chunks(filling.runs, filling.shape, workers=filling.workers)
+    renderer = store.renderer(DEFAULT_BASE)
+    source = graph.chunks(filling.runs, filling.shape, renderer, workers=filling.workers)
     loaded = graph.fill(store, source, progress)
     print(f"\r{name}: {loaded.statements:,} statements in {loaded.seconds:.0f} s", file=sys.stderr)
     if (held := store.size()) != filling.triples:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
@@ -20,8 +20,7 @@ from load_tests.questions.runs import Shape
 
 from headstream.schemas.definition import Definition
 from headstream.schemas.facts import Fact
-from headstream.schemas.identifiers import DEFAULT_BASE
-from headstream.sinks.statements import NTriplesRenderer
+from headstream.sinks.statements import Renderer
 from headstream.sinks.stores import Store
 from headstream.stream_processors.tracker import track
 
@@ -30,9 +29,9 @@ CHUNK: Final = 40_000  # Triples a request: what Blazegraph takes fastest.
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Statements, one a line. An event tells anew what an earlier one said, so some come twice."""
+    """What one request holds. An event tells anew what an earlier one said, so some statements come twice."""
 
-    ntriples: bytes
+    document: bytes
     statements: int
 
 
@@ -49,30 +48,31 @@ def triples(number_of_runs: int, shape: Shape) -> int:
     return survey.TRIPLES + number_of_runs * shape.triples
 
 
-def base() -> list[Chunk]:
+def base(renderer: Renderer) -> list[Chunk]:
     """What lies under the runs: the worked example and a second survey."""
-    return list(_rendered(each.facts for each in survey.identified()))
+    return list(_rendered(renderer, (each.facts for each in survey.identified())))
 
 
-def run(number: int, shape: Shape) -> list[Chunk]:
+def run(number: int, shape: Shape, renderer: Renderer) -> list[Chunk]:
     """One training run from its first event to its last."""
     plan = _plan()
     tracked = (track(bag, plan, survey.ORIGIN) for bag in runs.bags(number, plan, shape))
-    return list(_rendered(each.identified.facts for each in tracked))
+    return list(_rendered(renderer, (each.identified.facts for each in tracked)))
 
 
-def chunks(number_of_runs: int, shape: Shape, *, workers: int = 2) -> Iterator[Chunk]:
+def chunks(number_of_runs: int, shape: Shape, renderer: Renderer, *, workers: int = 2) -> Iterator[Chunk]:
     """The whole graph, run by run, mapped by `workers` processes; it never runs far ahead of its reader."""
-    yield from base()
+    # Nothing is rendered here with several workers, so what is sent to them remembers nothing.
     if workers < 2:
+        yield from base(renderer)
         for number in range(number_of_runs):
-            yield from run(number, shape)
+            yield from run(number, shape, renderer)
         return
     # Not by fork: the caller may have threads that serve connections.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting: deque[Future[list[Chunk]]] = deque()
+        waiting = deque([pool.submit(base, renderer)])
         for number in range(number_of_runs):
-            waiting.append(pool.submit(run, number, shape))
+            waiting.append(pool.submit(run, number, shape, renderer))
             if len(waiting) > workers:
                 yield from waiting.popleft().result()
         while waiting:
@@ -84,7 +84,7 @@ def fill(store: Store, source: Iterable[Chunk], progress: Callable[[int], None])
     begun = time.monotonic()
     done = 0
     for chunk in source:
-        store.write(chunk.ntriples)
+        store.write(chunk.document)
         done += chunk.statements
         progress(done)
     return Loaded(statements=done, seconds=time.monotonic() - begun)
@@ -95,15 +95,14 @@ def _plan() -> Definition:
     return survey.definitions()[runs.WORKFLOW]
 
 
-def _rendered(parts: Iterable[tuple[Fact, ...]]) -> Iterator[Chunk]:
-    renderer = NTriplesRenderer(DEFAULT_BASE)
+def _rendered(renderer: Renderer, parts: Iterable[tuple[Fact, ...]]) -> Iterator[Chunk]:
     kept: list[bytes] = []
     count = 0
     for facts in parts:
         kept.append(renderer.render(facts))
         count += len(facts)
         if count >= CHUNK:
-            yield Chunk(b"".join(kept), count)
+            yield Chunk(renderer.document(kept, count), count)
             kept, count = [], 0
     if kept:
-        yield Chunk(b"".join(kept), count)
+        yield Chunk(renderer.document(kept, count), count)
