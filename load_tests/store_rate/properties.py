@@ -114,8 +114,8 @@ VARIANTS: Final[Mapping[str, Variant]] = {
     ),
     "minReleaseAge 0": Variant({_RELEASE: "0"}),
     "minReleaseAge 1 h": Variant({_RELEASE: "3600000"}),
-    "parallel collector": Variant({}, ("-XX:+UseParallelGC",)),
-    "serial collector": Variant({}, ("-XX:+UseSerialGC",)),
+    "collector G1": Variant({}, ("-XX:-UseParallelGC", "-XX:+UseG1GC")),
+    "serial collector": Variant({}, ("-XX:-UseParallelGC", "-XX:+UseSerialGC")),
     "heap of 512 MB": Variant({}, ("-Xmx512m",)),
     "heap of 4 GB": Variant({}, ("-Xmx4g",)),
 }

@@ -3,7 +3,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from headstream.services.memory import direct, heap, usable
+from headstream.services.memory import collector, direct, heap, usable
 from headstream.services.settings import Settings
 
 GB = 1 << 30
@@ -32,6 +32,16 @@ def test_a_container_counts_by_its_own_limit(name: str, tmp_path: Path) -> None:
     assert usable(tmp_path) == psutil.virtual_memory().total
     file.write_text(f"{1 << 62}\n")  # What version 1 says for "no limit".
     assert usable(tmp_path) == psutil.virtual_memory().total
+
+
+@pytest.mark.parametrize("small", ["4294967296", "4194304k", "512m", "4096M", "4g", heap(1 << 40)])
+def test_a_heap_up_to_4_gb_is_collected_in_parallel(small: str) -> None:
+    assert collector(small) == ("-XX:+UseParallelGC",)
+
+
+@pytest.mark.parametrize("other", ["4294967297", "4097m", "5g", "1t", "nonsense"])
+def test_a_larger_heap_is_collected_as_java_likes_it(other: str) -> None:
+    assert collector(other) == ()
 
 
 def test_a_heap_that_is_told_wins() -> None:

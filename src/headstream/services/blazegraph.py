@@ -52,12 +52,14 @@ class BlazegraphService(Service):
         configuration.write_text(as_properties(namespace_properties(NAMESPACE)), encoding="latin-1")
         # `java -jar` looks for the war folder inside java.base on Java 9 and later; this class does not.
         usable = memory.usable()
+        heap = self.settings.blazegraph_heap or memory.heap(usable)
         war = f"jar:file:{pathname2url(str(artefacts.blazegraph))}!/war"
         return Child(
             name="blazegraph",
             argv=[
                 str(artefacts.java),
-                f"-Xmx{self.settings.blazegraph_heap or memory.heap(usable)}",
+                f"-Xmx{heap}",
+                *memory.collector(heap),
                 f"-XX:MaxDirectMemorySize={memory.direct(usable)}",
                 "-Djava.awt.headless=true",
                 f"-Djetty.host={HOST}",
