@@ -100,13 +100,15 @@ def statements_in(document: bytes) -> int:
 class _Memory:
     """What is remembered from one call to the next."""
 
-    __slots__ = ("base", "frames", "iris", "names")
+    __slots__ = ("base", "framed", "frames", "iris", "names", "numbered")
 
     def __init__(self, base: str) -> None:
         self.base = base
         self.iris: dict[str, str] = {}  # Relative or absolute IRI -> its length and itself.
         self.names: dict[str, str] = {}  # Prefixed name -> the same.
         self.frames: dict[tuple[str, int], dict[str, _Frame]] = {}  # Predicate and its number -> by kind.
+        self.framed = 0  # How many frames these are.
+        self.numbered: list[_Numbered] = []  # As many as one call has ever declared: half a kB each.
 
     def name(self, prefixed: str) -> str:
         found = self.names.get(prefixed)
@@ -115,9 +117,13 @@ class _Memory:
         return found
 
     def forget(self) -> None:
-        for each in (self.iris, self.names, self.frames):
-            if len(each) > _LIMIT:
-                each.clear()
+        """Forget what has become too much."""
+        if len(self.iris) > _LIMIT:
+            self.iris.clear()
+        if len(self.names) + self.framed > _LIMIT:
+            self.names.clear()
+            self.frames.clear()
+            self.framed = 0
 
 
 class _Names:
@@ -159,9 +165,8 @@ class _Names:
                 said = _counted(self._memory.base + text)
                 self.fresh.append(text)
             iris[text] = said
-        _, begin, found, end = self._next()
+        _, begin, found, self.objects[text] = self._next()
         self.records.append(begin + said)
-        self.objects[text] = end
         self.subjects[text] = found
         return found
 
@@ -195,16 +200,15 @@ class _Names:
             role = _TYPED if datatype else _TAGGED if language else _PLAIN
             end = _counted(datatype or language) if datatype or language else ""
         found = self.frames[predicate][kind] = _before(self._numbers[predicate], role), end + _END
+        self._memory.framed += 1
         return found
 
     def _next(self) -> _Numbered:
         count, self._count = self._count, self._count + 1
-        if count == len(_NUMBERED):
-            _NUMBERED.append(_numbered(count))
-        return _NUMBERED[count]
-
-
-_NUMBERED: Final[list[_Numbered]] = []  # As many as one call has ever declared: half a kB each.
+        numbered = self._memory.numbered
+        if count == len(numbered):
+            numbered.append(_numbered(count))
+        return numbered[count]
 
 
 def _numbered(count: int) -> _Numbered:
