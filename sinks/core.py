@@ -123,12 +123,13 @@ def _joined(entry: Entry, good: list[Entry]) -> Entry | None:
     return replace(entry, identified=identified, statements=b"".join(one.statements for one in good))
 
 
-def deliver(batch: Batch, store: Store, dead_letters: DeadLetters, renderer: Renderer) -> Delivered:
+def deliver(batch: Batch, store: Store, dead_letters: DeadLetters, base: str) -> Delivered:
     """Write a batch and keep what is refused; on return its offsets may be committed.
 
     Raises Unavailable; then nothing may be committed, and delivering the batch again is harmless.
     """
-    isolated = isolate(batch.group, store.write, renderer)
+    # A renderer of its own: the next batch may be rendered meanwhile, in another thread.
+    isolated = isolate(batch.group, store.write, store.renderer(base))
     at = time.time()
     letters = batch.letters + tuple(_refused_letter(one, int(at * 1e6)) for one in isolated.refused)
     if letters:
@@ -174,11 +175,11 @@ def write_identified(
             batch = batch.add(identified.origin, 0.0, entry=entry, letters=letters)
             if batch.full(first if writing is None else limits):
                 total += _result(writing)
-                writing = writer.submit(_delivered, batch, store, dead_letters, renderer, metrics)
+                writing = writer.submit(_delivered, batch, store, dead_letters, base, metrics)
                 batch = Batch()
         total += _result(writing)
     if batch:
-        total += _delivered(batch, store, dead_letters, renderer, metrics)
+        total += _delivered(batch, store, dead_letters, base, metrics)
     return total
 
 
@@ -204,9 +205,9 @@ def embedded_entry(identified: Identified, attempt: int = 1) -> Entry:
 
 
 def _delivered(
-    batch: Batch, store: Store, dead_letters: DeadLetters, renderer: Renderer, metrics: Metrics | None
+    batch: Batch, store: Store, dead_letters: DeadLetters, base: str, metrics: Metrics | None
 ) -> Delivered:
-    delivered = deliver(batch, store, dead_letters, renderer)
+    delivered = deliver(batch, store, dead_letters, base)
     if metrics is not None:
         record(metrics, batch, delivered)
     return delivered

@@ -71,6 +71,7 @@ class Sink:
         self.blocked = False  # The dead-letter topic cannot be written.
         self._source = source
         self._limits = limits or Limits()
+        self._base = base
         self._renderer = store.renderer(base)
         self._repeats = Repeats()
         self._stop = stop
@@ -192,7 +193,7 @@ class Sink:
 
     def _deliver(self, writing: _Writing) -> None:
         try:
-            writing.result.set_result(deliver(writing.batch, self._store, self._dead_letters, self._renderer))
+            writing.result.set_result(deliver(writing.batch, self._store, self._dead_letters, self._base))
         except BaseException as error:  # Raised again by _commit, in the thread of the loop.
             writing.result.set_exception(error)
 
