@@ -19,7 +19,7 @@ from typing import Final
 from headstream.schemas.facts import ID, IRI, TERM, Fact
 from headstream.schemas.vocabulary import expand
 from headstream.sinks.errors import IllegalFact
-from headstream.sinks.statements import SURROGATE, check_iri, check_names, literal
+from headstream.sinks.statements import SURROGATE, check_base, check_iri, check_names, literal
 
 MAGIC: Final = b"BRDF"
 # Version 1, and the mark of a comment, which says how many statements follow.
@@ -52,8 +52,7 @@ class BinaryRenderer:
     __slots__ = ("_memory",)
 
     def __init__(self, base: str) -> None:
-        check_iri(base)
-        check_iri(base + "a")  # http://host: is an IRI, http://host:a is none.
+        check_base(base)
         self._memory = _Memory(base)
 
     def render(self, facts: Sequence[Fact]) -> bytes:

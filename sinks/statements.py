@@ -70,8 +70,7 @@ class NTriplesRenderer:
 
     def __init__(self, base: str) -> None:
         self._base = base
-        check_iri(base)
-        check_iri(base + "a")  # http://host: is an IRI, http://host:a is none.
+        check_base(base)
         self._nodes: dict[str, str] = {}  # relative or absolute IRI -> <IRI>
         self._names: dict[str, str] = {}  # predicate -> " <IRI> ", as predicates stand
         self._terms: dict[str, str] = {}  # prefixed name -> "<IRI> .\n", as objects stand
@@ -163,6 +162,12 @@ def literal(kind: str) -> tuple[str, str]:
     except ValueError as error:
         raise IllegalFact(f"{kind!r} is no language tag (BCP 47): {error}") from None
     return "", kind[1:]
+
+
+def check_base(base: str) -> None:
+    """Raise IllegalFact for a base that does not make IRIs of relative ones."""
+    check_iri(base)
+    check_iri(base + "a")  # http://host: is an IRI, http://host:a is none.
 
 
 def check_names(base: str, names: Sequence[str]) -> None:
