@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -33,16 +34,33 @@ class Trouble:
     librdkafka tries on for ever. Its own lines on standard error are left out where this is used.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.last: str | None = None
         self.refused: str | None = None
+        self._clock = clock
+        self._unheard: str | None = None  # Said since `news` was asked.
+        self._told: dict[str, float] = {}  # Text and when `news` gave it.
 
     def __call__(self, error: _Said) -> None:
         if error.name() == "_ALL_BROKERS_DOWN":  # It says less than what came before it.
             return
-        self.last = _HOW_LONG.sub("", error.str())  # So that what is said again is equal.
+        # So that what is said again is equal.
+        self.last = self._unheard = _HOW_LONG.sub("", error.str())
         if error.name() in _REFUSALS:
             self.refused = self.last
+
+    def news(self) -> str | None:
+        """What is worth a line in a log: said since this was asked last, and not given within a minute.
+
+        One cause may be told in several texts by turns (OpenSSL's own and librdkafka's), an attempt each.
+        """
+        now = self._clock()
+        self._told = {text: at for text, at in self._told.items() if now - at < _AGAIN_SECONDS}
+        said, self._unheard = self._unheard, None
+        if said is None or said in self._told:
+            return None
+        self._told[said] = now
+        return said
 
     def options(self) -> dict[str, Any]:
         """What the client is made with."""
@@ -57,6 +75,7 @@ class Trouble:
 
 # Such as "(after 28ms in state SSL_HANDSHAKE, 3 identical error(s) suppressed)".
 _HOW_LONG: Final = re.compile(r" \(after \d+ms in state .*\)$")
+_AGAIN_SECONDS: Final = 60.0
 _REFUSALS: Final = ("_AUTHENTICATION", "_SSL")
 
 

@@ -87,7 +87,6 @@ class KafkaSource:
         self._again = 0.0
         self._commit_failed = commit_failed
         self.trouble = Trouble()
-        self._told: str | None = None
         properties: dict[str, Any] = {
             **client,
             **self.trouble.options(),
@@ -123,9 +122,8 @@ class KafkaSource:
         first = self._consumer.poll(seconds)
         if self._done and not self._waiting and time.monotonic() >= self._again:
             self.commit({})
-        if self.trouble.last != self._told:
-            self._told = self.trouble.last
-            log.warning("the broker is not reached", extra={"error": self._told})
+        if (said := self.trouble.news()) is not None:
+            log.warning("the broker is not reached", extra={"error": said})
         if first is None:
             return ()
         rest = self._consumer.consume(AT_ONCE - 1, 0)

@@ -8,6 +8,7 @@ dead-letters     delete, long: what was refused, until somebody has mended the c
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from headstream.stream_processors.errors import BrokerUnreachable, TopicsUnusabl
 from headstream.stream_processors.settings import Settings
 
 _TIMEOUT = 30.0
+_SEEN_SECONDS = 10.0
+_PAUSE = 0.05
 
 # Kafka's default limit of a message (1 MiB with its overhead), which a broker may have lowered. A dead
 # letter is an original message and headers, so its topic must take more, or a refusal would block
@@ -98,6 +101,7 @@ def create(settings: Settings) -> list[str]:
                 "make it by hand or with an account that may, and set HEADSTREAM_CREATE_TOPICS=false"
             ) from error
         made.append(name)
+    _await(admin, made)
     return made
 
 
@@ -218,6 +222,20 @@ def _existing(settings: Settings) -> tuple[AdminClient, dict[str, Found]]:
         for name, topic in found.items()
         if topic.error is None
     }
+
+
+def _await(admin: AdminClient, made: list[str]) -> None:
+    """Wait a little until the broker that is asked tells of topics which the controller has made.
+
+    It learns of them a moment later, and until then a check would say that they do not exist.
+    """
+    deadline = time.monotonic() + _SEEN_SECONDS
+    while made and time.monotonic() < deadline:
+        with suppress(KafkaException):  # Whoever needs them next says so better.
+            found = admin.list_topics(timeout=_SEEN_SECONDS).topics
+            if all(name in found and found[name].error is None for name in made):
+                return
+        time.sleep(_PAUSE)
 
 
 def _configs(admin: AdminClient, names: list[str]) -> dict[str, dict[str, str]]:

@@ -138,7 +138,8 @@ class Progress:
     """How far a group has come through a topic; what it cannot ask just now it remembers."""
 
     def __init__(self, settings: Settings, topic: str, group: str, partitions: int = PARTITIONS) -> None:
-        self._reader = bounded.consumer(settings, **{"group.id": group, "log_level": 0})
+        self._new_reader = lambda: bounded.consumer(settings, **{"group.id": group, "log_level": 0})
+        self._reader = self._new_reader()
         self._topic, self._partitions = topic, partitions
         self._done = 0
 
@@ -155,6 +156,9 @@ class Progress:
         try:
             return sum(span.high for span in bounded.spans(self._reader, self._topic, 5).values())
         except BrokerUnreachable:
+            # A client that waited on a broker which stood still may go on waiting after it moves again.
+            self._reader.close()
+            self._reader = self._new_reader()
             return None
 
     def close(self) -> None:

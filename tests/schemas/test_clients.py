@@ -61,3 +61,21 @@ def test_what_a_client_says_again_is_equal_however_long_it_took(how_long: str) -
     trouble(Said(f"ssl://broker/1: SSL handshake failed (see the manual){how_long}"))
     trouble(Said("2/2 brokers are down", "_ALL_BROKERS_DOWN"))
     assert trouble.last == trouble.refused == "ssl://broker/1: SSL handshake failed (see the manual)"
+
+
+def test_a_cause_told_in_several_texts_by_turns_is_news_once_a_minute() -> None:
+    now = 0.0
+    trouble = Trouble(lambda: now)
+    assert trouble.news() is None
+    told = []
+    for now in range(120):
+        trouble(Said("broker/1: verify failed" if now % 2 else "broker/1: handshake failed: verify failed"))
+        told.append(trouble.news())
+    assert [(at, text) for at, text in enumerate(told) if text is not None] == [
+        (0, "broker/1: handshake failed: verify failed"),
+        (1, "broker/1: verify failed"),
+        (60, "broker/1: handshake failed: verify failed"),
+        (61, "broker/1: verify failed"),
+    ]
+    now = 1000.0
+    assert trouble.news() is None, "nothing was said since"

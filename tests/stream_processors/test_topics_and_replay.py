@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from prometheus_client import CollectorRegistry
+from tests.stream_processors.conftest import Stream
 
 from headstream.schemas.codec import decode_identified, encode_bag
 from headstream.schemas.definition import parse_definition
@@ -104,7 +105,14 @@ def test_a_topic_that_would_lose_messages_is_named(kafka, topic_prefix: str) -> 
     for future in made.values():
         future.result()
     settings = Settings(bootstrap=kafka.bootstrap, topics=names, partitions=2, replication=3)
-    said = "\n".join(topics.check(settings))
+    said = ""
+
+    def known() -> bool:  # The broker learns of them a moment after the controller has made them.
+        nonlocal said
+        said = "\n".join(topics.check(settings))
+        return "does not exist" not in said
+
+    Stream.await_(known, 20)
     assert f"{names.definitions} has cleanup.policy=delete, but needs compact" in said
     assert f"{names.definitions} has 2 partitions" in said
     assert f"{names.events} keeps messages for 1 days only" in said
