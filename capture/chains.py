@@ -149,6 +149,10 @@ class Chains:
         numbers = ended, cpu, peak
         return Later(said=said, ended=_ended(family, chain, numbers, FINISHED, None), over=True)
 
+    def parent(self, payload: bytes) -> StepRef | None:
+        """The step around the one that begins with this frame. Broken if its family is not there."""
+        return self._family(_Link.of(frames.BEGUN, payload).family).parent
+
     def _fill(self, chain: Chain, payload: bytes | None = None) -> None:
         """Have in a chain what the slot of its first frame says. It says no more once another frame has."""
         if chain.later and not chain.filled:

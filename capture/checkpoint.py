@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from headstream.capture.errors import swallow
+from headstream.capture.totals import OpenStep
+from headstream.schemas.events import PartTotals, StepRef
 
 CHECKPOINT: Final = "checkpoint.json"
 
@@ -31,6 +33,7 @@ class Checkpoint:
     growing: tuple[Growing, ...] = ()
     sequence: int = 0
     done: bool = False
+    steps: tuple[OpenStep, ...] = ()
 
     @property
     def needed(self) -> frozenset[int]:
@@ -39,17 +42,29 @@ class Checkpoint:
 
     def dump(self) -> str:
         growing = [[each.segment, each.at, each.told] for each in self.growing]
-        return json.dumps([self.segment, self.offset, growing, self.sequence, self.done])
+        steps = [
+            [each.step.transformation, each.step.task, [_numbers(part) for part in each.parts]]
+            for each in self.steps
+        ]
+        return json.dumps([self.segment, self.offset, growing, self.sequence, self.done, steps])
 
     @classmethod
     def load(cls, text: str) -> Checkpoint:
         """Read what `dump` wrote; ValueError if it is anything else."""
         try:
-            segment, offset, growing, sequence, done = json.loads(text)
+            segment, offset, growing, sequence, done, *later = json.loads(text)
             opened = tuple(Growing(segment=s, at=at, told=told) for s, at, told in growing)
+            begun = tuple(
+                OpenStep(StepRef(name, task), tuple(PartTotals(*part) for part in parts))
+                for name, task, parts in (later[0] if later else ())
+            )
         except TypeError as error:
             raise ValueError(f"no checkpoint: {error}") from error
-        return cls(segment=segment, offset=offset, growing=opened, sequence=sequence, done=done)
+        return cls(segment=segment, offset=offset, growing=opened, sequence=sequence, done=done, steps=begun)
+
+
+def _numbers(part: PartTotals) -> list[str | int]:
+    return [part.transformation, part.count, part.total, part.least, part.most]
 
 
 START: Final = Checkpoint()

@@ -25,6 +25,8 @@ class Header:
     host: str
     pid: int
     created: int
+    # Whether all that its process tells of steps lies here: then their ends say what is inside (totals.py).
+    whole: bool = False
     format: int = wire.FORMAT
 
     def payload(self) -> bytes:
@@ -55,7 +57,9 @@ def _short(text: str) -> str:
     return f"{name[: _NAME_LENGTH - 17]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-def new_header(workflow: str, execution: str, definition: str | None, producer: str, host: str) -> Header:
+def new_header(
+    workflow: str, execution: str, definition: str | None, producer: str, host: str, *, whole: bool = False
+) -> Header:
     return Header(
         workflow=workflow,
         execution=execution,
@@ -64,4 +68,5 @@ def new_header(workflow: str, execution: str, definition: str | None, producer: 
         host=host,
         pid=os.getpid(),
         created=clock.now(),
+        whole=whole,
     )

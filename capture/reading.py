@@ -5,7 +5,8 @@ and has at most ten rows for each event of a bag. A spool whose writer has gone 
 into the same bags from its start. While the writer lives, bags close at whatever is there, so
 their boundaries depend on the moment; the events never do.
 
-A row that is still open is told, as a step that has started, only once the writer has gone. A
+The end of a step is told after those of its parts that ended before it, with what they came to
+(totals.py). A row that is still open is told, as a step that has started, only once the writer has gone. A
 frame that was torn by a crash is set aside (`torn`), and everything else is read.
 """
 
@@ -21,14 +22,16 @@ from typing import Any
 
 from headstream.capture import frames, records, wire
 from headstream.capture.chains import KINDS, Broken, Chains, checked, has_slots
-from headstream.capture.checkpoint import START, Checkpoint, Growing
+from headstream.capture.checkpoint import START, Checkpoint
 from headstream.capture.errors import SpoolUnusable
+from headstream.capture.filling import Filling, Key
 from headstream.capture.frames import Row
 from headstream.capture.header import Header
 from headstream.capture.logs import DirectoryLog, Log
 from headstream.capture.rows import blocks, open_row
+from headstream.capture.totals import Totals
 from headstream.schemas.documents import Document
-from headstream.schemas.events import Bag, Event, IterationBlock
+from headstream.schemas.events import Bag, Event, IterationBlock, StepEnded, StepRef, StepStarted
 
 ROWS_PER_EVENT = 10
 # Large values fill a bag before it has its number of events: it is in memory several times.
@@ -66,8 +69,8 @@ class Reader:
         self.torn: list[Torn] = []
         self._segment = start.segment
         self._offset = start.offset
-        # Frames that may still be filled, by segment and payload, and how much of them has been told.
-        self._growing = {(each.segment, each.at): each.told for each in start.growing}
+        self._growing = Filling(start.growing)
+        self._totals = Totals(start.steps)
         self._sequence = start.sequence
         self._done = start.done
         self._events: list[Event] = []
@@ -75,17 +78,17 @@ class Reader:
         self._size = 0
         self._window: tuple[int, int, bytes] = (-1, 0, b"")
         self._chains: dict[int, Chains] = {}  # By segment.
-        self._metas: dict[tuple[int, int], tuple[Any, int, int, int]] = {}
+        self._metas: dict[Key, tuple[Any, int, int, int]] = {}
 
     @property
     def checkpoint(self) -> Checkpoint:
-        growing = (Growing(segment=s, at=at, told=t) for (s, at), t in sorted(self._growing.items()))
         return Checkpoint(
             segment=self._segment,
             offset=self._offset,
-            growing=tuple(growing),
+            growing=self._growing.growing(),
             sequence=self._sequence,
             done=self._done,
+            steps=self._totals.snapshot(),
         )
 
     def poll(self, limit: int = 1 << 30) -> Iterator[Item]:
@@ -100,8 +103,11 @@ class Reader:
             self._done = True
 
     def _contents(self, alive: bool) -> Iterator[Item]:
-        for key in sorted(self._growing):
-            yield from self._grown(key, alive)
+        for key in self._growing.unplaced():
+            self._growing.place(key, self._parent(key))
+        for key in self._growing:
+            if key in self._growing:  # It may have been told with the end of the step around.
+                yield from self._grown(key, alive)
         while (frame := self._next_frame(alive)) is not None:
             kind, at, payload, size = frame
             if kind == frames.DOCUMENT:
@@ -111,75 +117,98 @@ class Reader:
                 content = Document(kind=name[0], name=name[1], body=name[2])
                 yield Item(content=content, checkpoint=self.checkpoint, size=len(payload))
                 continue
+            if kind in KINDS or kind == frames.EVENT:
+                yield from self._said(kind, at, payload, size, alive)
+                continue
             self._offset += size
-            if kind in KINDS:
-                yield from self._chained(kind, at, payload, alive)
-            elif kind == frames.EVENT:
-                yield from self._take(records.event_from(wire.load(payload)), 1, len(payload))
-            elif kind == frames.ROWS:
-                key = (self._segment, at)
+            if kind == frames.ROWS:
+                key = Key(self._segment, at)
                 self._growing[key] = 0
+                self._growing.place(key, records.ref_from(self._meta(key)[0][1]))
                 yield from self._told(key, alive)
         yield from self._flush()
 
-    def _chained(self, kind: int, at: int, payload: bytes, alive: bool) -> Iterator[Item]:
-        """The event of a frame of a chain, and what its slots say by now."""
-        key = self._segment, at
+    def _said(self, kind: int, at: int, payload: bytes, size: int, alive: bool) -> Iterator[Item]:
+        """The event of a frame, and what its slots say by now."""
+        key = Key(self._segment, at)
+        event: Event | None = None
         try:
-            event = self._chains_of(self._segment).event(kind, at - frames.FRAME.size, payload)
+            event = (
+                records.event_from(wire.load(payload))
+                if kind == frames.EVENT
+                else self._chains_of(self._segment).event(kind, at - frames.FRAME.size, payload)
+            )
         except Broken:
             self._broken(key, payload)
+        if isinstance(event, StepEnded):
+            # Before the checkpoint moves behind this frame. A step with parts never ends in a slot.
+            for part in self._growing.inside(event.step):
+                yield from self._grown(part, alive)
+        self._offset += size
+        if event is None:
             return
-        slots = kind == frames.BEGUN and has_slots(payload)
-        if slots:
+        slots = isinstance(event, StepStarted) and kind == frames.BEGUN and has_slots(payload)
+        if isinstance(event, StepStarted) and slots:
             self._growing[key] = 0
+            self._growing.place(key, event.parent)
         yield from self._take(event, 1, len(payload))
         if slots:
             yield from self._slots(key, payload, alive)
 
-    def _grown(self, key: tuple[int, int], alive: bool) -> Iterator[Item]:
+    def _parent(self, key: Key) -> StepRef | None:
+        """The step that what a frame of the checkpoint tells is part of."""
+        found = self._fetch(key.segment, key.at - frames.FRAME.size)
+        if found is None:
+            return None
+        try:
+            if found[0] == frames.ROWS:
+                return records.ref_from(self._meta(key)[0][1])
+            return self._chains_of(key.segment).parent(found[1])
+        except Broken:  # It is told as such when it is read.
+            return None
+
+    def _grown(self, key: Key, alive: bool) -> Iterator[Item]:
         """What has been filled in since the last time."""
         segment, at = key
         kind = self.log.read(segment, at - frames.FRAME.size + frames.KIND, 1)
         if not kind:
             if self.log.gone(segment):
-                del self._growing[key]
+                self._growing.over(key)
         elif kind[0] == frames.ROWS:
             yield from self._told(key, alive)
         else:
             found = self._fetch(segment, at - frames.FRAME.size)
             yield from self._slots(key, b"" if found is None else found[1], alive)
 
-    def _slots(self, key: tuple[int, int], payload: bytes, alive: bool) -> Iterator[Item]:
+    def _slots(self, key: Key, payload: bytes, alive: bool) -> Iterator[Item]:
         """What the slots of the first frame of a step say that has not been told."""
         told = self._growing[key]
         try:
             later = self._chains_of(key[0]).later(key[1] - frames.FRAME.size, payload)
         except (Broken, struct.error):
-            del self._growing[key]
+            self._growing.over(key)
             self._broken(key, payload)
             return
         if later.over or not alive:
-            del self._growing[key]
+            self._growing.over(key)
         elif later.said is not None:
             self._growing[key] = 1
         if later.said is not None and not told:
             if later.ended is not None:  # Told together: a checkpoint between them would say that both are.
-                self._events.append(later.said)
-                self._weight += 1
+                self._add(later.said, 1)
             else:
                 yield from self._take(later.said, 1)
         if later.ended is not None:
             yield from self._take(later.ended, 1)
 
-    def _broken(self, key: tuple[int, int], payload: bytes) -> None:
+    def _broken(self, key: Key, payload: bytes) -> None:
         at = key[1] - frames.FRAME.size
         self.torn.append(Torn(segment=key[0], offset=at, data=payload[:_TORN_BYTES]))
 
     def _chains_of(self, segment: int) -> Chains:
         found = self._chains.get(segment)
         if found is None:
-            kept = {number for number, _ in self._growing}
+            kept = self._growing.segments()
             self._chains = {number: chains for number, chains in self._chains.items() if number in kept}
             found = self._chains[segment] = Chains(partial(self._fetch, segment))
         return found
@@ -195,9 +224,12 @@ class Reader:
         payload = self.log.read(segment, at + frames.FRAME.size, length - frames.FRAME.size)
         return (kind, payload) if _whole(kind, crc, payload) else None
 
-    def _take(self, event: Event, weight: int, size: int = 0) -> Iterator[Item]:
-        self._events.append(event)
+    def _add(self, event: Event, weight: int) -> None:
+        self._events.append(self._totals.told(event) if self._known_header().whole else event)
         self._weight += weight
+
+    def _take(self, event: Event, weight: int, size: int = 0) -> Iterator[Item]:
+        self._add(event, weight)
         self._size += size
         if self._weight >= self.bag_size or self._size >= _BAG_BYTES:
             yield from self._flush()
@@ -289,6 +321,8 @@ class Reader:
         later = [number for number in self.log.numbers() if number > self._segment]
         if not later:
             return False
+        if later[0] != self._segment + 1:
+            self._totals.missed()
         self._segment, self._offset = later[0], 0
         return True
 
@@ -304,7 +338,7 @@ class Reader:
         self.torn.append(Torn(segment=self._segment, offset=self._offset, data=data))
         self._offset += size if size is not None else frames.MAX_LENGTH  # None: nothing behind can be found.
 
-    def _told(self, key: tuple[int, int], alive: bool) -> Iterator[Item]:
+    def _told(self, key: Key, alive: bool) -> Iterator[Item]:
         """Tell the rows of one run that have ended since the last time."""
         meta, start, size, capacity = self._meta(key)
         columns = meta[5]
@@ -327,7 +361,8 @@ class Reader:
                 self._growing[key] = told
                 # Told together: a checkpoint between them would say that both are told.
                 *before, last = open_row(meta, row)
-                self._events.extend(before)
+                for event in before:
+                    self._add(event, 0)
                 yield from self._take(last, 1)
             elif not row.moved:
                 finished.append(row)
@@ -338,23 +373,20 @@ class Reader:
         over = told >= capacity or not alive or (sealed and row is None)
         yield from self._tell(key, told, finished, meta, over=over)
 
-    def _tell(
-        self, key: tuple[int, int], told: int, rows: list[Row], meta: Any, over: bool = False
-    ) -> Iterator[Item]:
+    def _tell(self, key: Key, told: int, rows: list[Row], meta: Any, over: bool = False) -> Iterator[Item]:
         if over:
-            del self._growing[key]
+            self._growing.over(key)
             self._metas.pop(key, None)
         else:
             self._growing[key] = told
         blocks_ = blocks(meta, rows)
         for block in blocks_[:-1]:
             # Blocks of one stretch of rows share its checkpoint, so they stay in one bag.
-            self._events.append(block)
-            self._weight += _block_weight(block)
+            self._add(block, _block_weight(block))
         for block in blocks_[-1:]:
             yield from self._take(block, _block_weight(block))
 
-    def _meta(self, key: tuple[int, int]) -> tuple[Any, int, int, int]:
+    def _meta(self, key: Key) -> tuple[Any, int, int, int]:
         found = self._metas.get(key)
         if found is None:
             head = self.log.read(key[0], key[1], frames.ROWS_META)

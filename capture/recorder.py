@@ -209,7 +209,7 @@ class Recorder:
         host = context.hostname()
         producer = f"{clean(host)}-{os.getpid()}-{os.urandom(4).hex()}"
         version = None if self.definition is None else self.definition.content_hash
-        header = new_header(self.workflow, self.execution, version, producer, host)
+        header = new_header(self.workflow, self.execution, version, producer, host, whole=True)
         writer = Writer(header, self.settings, self._documents)
         _WRITERS.append(writer)
         for listener in WRITER_LISTENERS:

@@ -21,6 +21,7 @@ from headstream.schemas.events import (
     Event,
     Holding,
     ParentRun,
+    PartTotals,
     RunEnded,
     RunStarted,
     Scope,
@@ -189,8 +190,14 @@ class _Writer:
                 self._array(self._attribute_value, event.values),
                 self._scope(event.scope),
                 self._maybe(self._context, event.context),
+                self._array(self._part, event.parts),
+                _FLAGS[event.apart],
             )
         )
+
+    def _part(self, part: PartTotals) -> bytes:
+        sizes = (part.count, part.total, part.least, part.most)
+        return self._words[part.transformation] + b"".join(map(self._numbers.__getitem__, sizes))
 
     def _added(self, event: ValuesAdded) -> bytes:
         return b"".join(

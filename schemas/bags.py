@@ -20,6 +20,7 @@ from headstream.schemas.events import (
     Event,
     Holding,
     ParentRun,
+    PartTotals,
     RunEnded,
     RunStarted,
     Scope,
@@ -31,7 +32,7 @@ from headstream.schemas.events import (
 from headstream.schemas.values import AttributeValue, DictValue, Instant, Json, ListValue, Reference, Value
 
 # CRC-64-AVRO of the bag.avsc that the methods below, and those of bag_bytes.py, follow field by field.
-FINGERPRINT: Final = bytes.fromhex("287f5a80612dc523")
+FINGERPRINT: Final = bytes.fromhex("9f70639f251474e4")
 
 _DOUBLE: Final = struct.Struct("<d").unpack_from
 _FLAGS: Final = (False, True)
@@ -144,7 +145,12 @@ class _Reader:
             values=self._array(self._attribute_value),
             scope=self._again("scope at end", self._scope),
             context=self._maybe(self._context),
+            parts=self._array(self._part),
+            apart=self._flag(),
         )
+
+    def _part(self) -> PartTotals:
+        return PartTotals(self._text(), self._long(), self._long(), self._long(), self._long())
 
     def _added(self) -> ValuesAdded:
         return ValuesAdded(

@@ -119,9 +119,24 @@ class StepStarted:
     context: Context | None = None
 
 
+@immutable()
+class PartTotals:
+    """What the ended parts of a step with one transformation came to: how many, and microseconds."""
+
+    transformation: str
+    count: int
+    total: int
+    least: int
+    most: int
+
+
 @immutable(kw_only=True)
 class StepEnded:
-    """A step has ended; `values` are those it generated. Repeats the start, so one event has the duration."""
+    """A step has ended; `values` are those it generated. Repeats the start, so one event has the duration.
+
+    `parts` say what the steps inside came to, transformation by transformation, as far as whoever
+    tells this knows them all; `apart` that the end of `parent` may be told without this part.
+    """
 
     step: StepRef
     ended: int
@@ -137,6 +152,8 @@ class StepEnded:
     values: tuple[AttributeValue, ...] = ()
     scope: Scope = NO_SCOPE
     context: Context | None = None
+    parts: tuple[PartTotals, ...] = ()
+    apart: bool = False
 
 
 @immutable(kw_only=True)
@@ -167,7 +184,7 @@ class IterationBlock:
 
     Row i is the step (transformation, f"{prefix}{ordinals[i]}{suffix}"), a cycle iteration with
     `iteration` = index[i], finished, inside `parent`. With `index_attribute` the index is also a
-    value that the step used. All columns have the length of `index`.
+    value that the step used. All columns have the length of `index`. `apart` is as in StepEnded.
     """
 
     transformation: str
@@ -181,6 +198,7 @@ class IterationBlock:
     ended: tuple[int, ...]
     columns: tuple[Column, ...] = ()
     enclosing: tuple[Enclosing, ...] = ()
+    apart: bool = False
 
 
 Event = RunStarted | RunEnded | StepStarted | StepEnded | ValuesAdded | IterationBlock

@@ -90,6 +90,11 @@ def step(workflow: str, execution: Segment, transformation: str, task: Segment) 
     return f"dte/{enc(workflow)}/{enc(execution)}/{enc(transformation)}/{enc(task)}"
 
 
+def totals(workflow: str, execution: Segment, transformation: str, task: Segment, inner: str) -> str:
+    """What the parts of a step with one inner transformation came to (decision 0016)."""
+    return f"tot/{enc(workflow)}/{enc(execution)}/{enc(transformation)}/{enc(task)}/{enc(inner)}"
+
+
 def value(
     workflow: str,
     execution: Segment,

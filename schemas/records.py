@@ -14,6 +14,7 @@ from headstream.schemas.events import (
     Holding,
     IterationBlock,
     ParentRun,
+    PartTotals,
     RunEnded,
     RunStarted,
     Scope,
@@ -94,6 +95,8 @@ def event_to_record(event: Event) -> Named:
                 "outcome": event.outcome,
                 "error": event.error,
                 "output": event.output,
+                "parts": [_part_to(part) for part in event.parts],
+                "apart": event.apart,
             }
         case ValuesAdded():
             return _NAMESPACE + "ValuesAdded", {
@@ -119,7 +122,9 @@ def event_from_record(name: str, record: Record) -> Event:
         case "StepStarted":
             return StepStarted(**_step_from(record))
         case "StepEnded":
-            return StepEnded(**_step_from(record))
+            # Release 0.1.0 knew neither these nor `apart`, and its messages are read as it wrote them.
+            parts = tuple(PartTotals(**part) for part in record.get("parts", ()))
+            return StepEnded(**{**_step_from(record), "parts": parts})
         case "ValuesAdded":
             step = record["step"]
             return ValuesAdded(
@@ -256,6 +261,16 @@ def _step_from(record: Record) -> Record:
     }
 
 
+def _part_to(part: PartTotals) -> Record:
+    return {
+        "transformation": part.transformation,
+        "count": part.count,
+        "total": part.total,
+        "least": part.least,
+        "most": part.most,
+    }
+
+
 def _body(datum: Any) -> Record:
     """The fields of a record that stood in a union, with or without its name."""
     body: Record = datum[1] if isinstance(datum, tuple) else datum
@@ -339,6 +354,7 @@ def _block_to(block: IterationBlock) -> Record:
         "ended": block.ended,
         "columns": [{"name": c.name, "values": _column_to(c.values)} for c in block.columns],
         "enclosing": [_enclosing_to(e) for e in block.enclosing],
+        "apart": block.apart,
     }
 
 
@@ -371,4 +387,5 @@ def _block_from(record: Record) -> IterationBlock:
         ended=tuple(record["ended"]),
         columns=tuple(columns),
         enclosing=tuple(_enclosing_from(e) for e in record["enclosing"]),
+        apart=record.get("apart", False),
     )

@@ -83,6 +83,7 @@ def rows(block: IterationBlock) -> Iterator[StepStarted | StepEnded]:
             outcome=FINISHED,
             values=tuple(AttributeValue(c.name, c.values[i]) for c in block.columns),
             scope=scope,
+            apart=block.apart,
         )
 
 
@@ -113,6 +114,8 @@ def plain_rows(
         )
         if parent is not None:
             facts.append((step, "provml:wasPartOf", ID, parent))
+            if block.apart:
+                facts.append((parent, "provml:hasPartBeyondTotals", ID, plan.iri))
         if index_slot is not None:
             iri = f"val/{task}/{index_slot.tail}"
             facts += (

@@ -23,6 +23,7 @@ from headstream.schemas.events import (
     Event,
     IterationBlock,
     ParentRun,
+    PartTotals,
     RunEnded,
     RunStarted,
     Scope,
@@ -227,8 +228,28 @@ class _Tracking:
         ended = isinstance(event, StepEnded)
         if isinstance(event, StepEnded):
             facts.extend(_ending(step, event.started, event.ended, event.outcome, event.error, event.output))
+            for part in event.parts:
+                facts.extend(self._totals(event.step, part))
+            if event.apart and event.parent is not None:
+                around = self._place(event.parent).iri
+                facts.append((around, "provml:hasPartBeyondTotals", ID, plan.iri))
         self._hold(place, OUT if ended else IN, event.values, event.scope, facts, ended=ended)
         return facts
+
+    def _totals(self, step: StepRef, part: PartTotals) -> list[Fact]:
+        """What the parts of a step came to (decision 0016)."""
+        inner = part.transformation
+        around = self._place(step).iri
+        iri = ids.totals(self._bag.workflow, self._bag.execution, step.transformation, step.task, inner)
+        return [
+            (around, "provml:hasPartTotals", ID, iri),
+            (iri, TYPE, TERM, "provml:PartTotals"),
+            (iri, "provml:totalsOver", ID, self._plan.step(inner).iri),
+            (iri, "provml:partCount", INTEGER, str(part.count)),
+            (iri, "provml:partSeconds", DOUBLE, duration(0, part.total)),
+            (iri, "provml:minPartSeconds", DOUBLE, duration(0, part.least)),
+            (iri, "provml:maxPartSeconds", DOUBLE, duration(0, part.most)),
+        ]
 
     def _added_facts(self, event: ValuesAdded) -> list[Fact]:
         place = self._place(event.step)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
+from headstream.capture.totals import LEAST, OpenStep, Totals
 from headstream.schemas.definition import Definition
 from headstream.schemas.events import (
     Bag,
@@ -67,8 +68,10 @@ class Shape:
 
     @property
     def triples(self) -> int:
-        """How many triples a run adds: 53 for it and its training, 47 an epoch and its model, 20 a batch."""
-        return 53 + self.epochs * (47 + 20 * self.batches)
+        """How many triples a run adds: 53 for it and its training, 47 an epoch and its model, 20 a batch,
+        and 7 for what the batches of an epoch came to, where that is told (totals.py of capture)."""
+        totals = 7 if self.batches >= LEAST else 0
+        return 53 + self.epochs * (47 + totals + 20 * self.batches)
 
 
 def execution(number: int) -> str:
@@ -148,7 +151,8 @@ def _epoch(
         ),
         scope=AROUND,
     )
-    return (block, end), end.ended
+    totals = Totals([OpenStep(TRAINING), OpenStep(step)])
+    return (totals.told(block), totals.told(end)), end.ended
 
 
 def _ends(number: int, begun: int, moment: int) -> Iterator[Event]:

@@ -35,7 +35,7 @@ ALWAYS: Final = frozenset(
             "provml:isSectionOf", "provml:describesAttribute", "provml:referred", "provml:isStoredInStore",
             "provml:wasInStore", "provml:instanceOfStore", "provml:refersToResource",
             "provml:hasCharacteristic", "provml:hasModelHyperParameter",
-            "provml:hasLearningHyperParameterSetting", "provml:hasEvaluation",
+            "provml:hasLearningHyperParameterSetting", "provml:hasEvaluation", "provml:hasPartTotals",
         ),
     )
 )  # fmt: skip

@@ -81,7 +81,8 @@ def timeless(found: list[Event]) -> list[str]:
         if isinstance(event, StepStarted | StepEnded):
             event = dataclasses.replace(event, started=0, context=None)
         if isinstance(event, StepEnded):
-            event = dataclasses.replace(event, ended=0)
+            parts = tuple(dataclasses.replace(part, total=0, least=0, most=0) for part in event.parts)
+            event = dataclasses.replace(event, ended=0, parts=parts)
         if isinstance(event, ValuesAdded):
             event = dataclasses.replace(event, at=0)
         if isinstance(event, StepStarted | StepEnded | ValuesAdded):

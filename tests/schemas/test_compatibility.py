@@ -71,7 +71,7 @@ def assert_holds(wanted: Any, found: Any, place: str = "") -> None:
             if key in wanted:
                 assert_holds(wanted[key], value, f"{place}.{key}")
             else:
-                assert value in (None, [], ""), f"{place}.{key} came from nowhere"
+                assert value in (None, [], "", {"bool": "False"}), f"{place}.{key} came from nowhere"
     elif isinstance(wanted, list):
         assert isinstance(found, list) and len(wanted) == len(found), place
         for number, pair in enumerate(zip(wanted, found, strict=True)):

@@ -1,0 +1,71 @@
+"""Frames of a spool that may still be filled in place, and the steps that what they tell is part of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from headstream.capture.checkpoint import Growing
+from headstream.schemas.events import StepRef
+
+
+class Key(NamedTuple):
+    """Segment and payload of a frame."""
+
+    segment: int
+    at: int
+
+
+class Filling:
+    """Such frames with how much of each has been told, in the order of the spool."""
+
+    def __init__(self, known: Iterable[Growing] = ()) -> None:
+        self._told = {Key(each.segment, each.at): each.told for each in known}
+        self._parents: dict[Key, StepRef | None] = {}
+        self._inside: dict[StepRef, set[Key]] = {}
+
+    def __len__(self) -> int:
+        return len(self._told)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._told
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(sorted(self._told))
+
+    def __getitem__(self, key: Key) -> int:
+        return self._told[key]
+
+    def __setitem__(self, key: Key, told: int) -> None:
+        self._told[key] = told
+
+    def growing(self) -> tuple[Growing, ...]:
+        """As a checkpoint keeps them: without the steps, which the frames say."""
+        return tuple(Growing(segment=key.segment, at=key.at, told=self._told[key]) for key in self)
+
+    def segments(self) -> set[int]:
+        return {key.segment for key in self._told}
+
+    def unplaced(self) -> list[Key]:
+        """Those of a checkpoint whose step nobody has looked up."""
+        return [] if len(self._parents) == len(self._told) else [k for k in self if k not in self._parents]
+
+    def place(self, key: Key, parent: StepRef | None) -> None:
+        """Remember the step that what a frame tells is part of."""
+        self._parents[key] = parent
+        if parent is not None:
+            self._inside.setdefault(parent, set()).add(key)
+
+    def inside(self, step: StepRef) -> list[Key]:
+        """The frames that tell parts of a step."""
+        return sorted(self._inside.get(step, ()))
+
+    def over(self, key: Key) -> None:
+        """Forget a frame that nothing more will come into."""
+        del self._told[key]
+        parent = self._parents.pop(key, None)
+        if parent is not None:
+            kept = self._inside[parent]
+            kept.discard(key)
+            if not kept:
+                del self._inside[parent]
