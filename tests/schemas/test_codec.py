@@ -37,6 +37,7 @@ from headstream.schemas.events import (
     Holding,
     IterationBlock,
     ParentRun,
+    PartTotals,
     RunEnded,
     RunStarted,
     Scope,
@@ -113,6 +114,7 @@ def blocks(draw: st.DrawFn) -> IterationBlock:
         ended=column(longs),
         columns=tuple(Column(f"c{i}", column(kind)) for i, kind in enumerate(kinds)),
         enclosing=draw(enclosings),
+        apart=draw(st.booleans()),
     )
 
 
@@ -124,7 +126,9 @@ events: st.SearchStrategy[Event] = st.one_of(
               parent=st.none() | st.builds(ParentRun, text, text, st.none() | steps)),
     st.builds(RunEnded, started=times, ended=longs, outcome=text, values=attributes, context=contexts),
     st.builds(StepStarted, **common),
-    st.builds(StepEnded, ended=longs, outcome=text, error=maybe, output=maybe, **common),
+    st.builds(StepEnded, ended=longs, outcome=text, error=maybe, output=maybe, apart=st.booleans(),
+              parts=st.lists(st.builds(PartTotals, text, longs, longs, longs, longs), max_size=2).map(tuple),
+              **common),
     st.builds(ValuesAdded, step=steps, direction=st.sampled_from(["in", "out"]), values=attributes,
               at=times, scope=scopes),
     blocks(),

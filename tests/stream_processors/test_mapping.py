@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from headstream.schemas.events import (
     Holding,
     IterationBlock,
     ParentRun,
+    PartTotals,
     RunEnded,
     RunStarted,
     Scope,
@@ -272,9 +274,10 @@ scalar = (
     st.sampled_from(["", "0.7.", ".", "~"]),
     st.sampled_from(["batch", "unplanned"]),
     st.booleans(),
+    st.booleans(),
 )
 def test_a_block_means_the_events_of_its_rows(
-    values: list[tuple[Value, Value]], index: str | None, prefix: str, loop: str, planned: bool
+    values: list[tuple[Value, Value]], index: str | None, prefix: str, loop: str, planned: bool, apart: bool
 ) -> None:
     count = len(values)
     block = IterationBlock(
@@ -289,6 +292,7 @@ def test_a_block_means_the_events_of_its_rows(
         ended=tuple(range(1_000_020, 1_000_020 + count)),
         columns=(Column("loss", tuple(v[0] for v in values)), Column("é/x", tuple(v[1] for v in values))),
         enclosing=AROUND,
+        apart=apart,
     )
     definition = DEFINITION if planned else None
     quick, slow = facts([block], definition), facts(list(rows(block)), definition)
@@ -473,6 +477,24 @@ def test_a_run_is_nested_in_the_run_or_step_that_it_was_started_in(parent: Paren
     assert plain < nested
 
 
+def test_the_end_of_a_step_says_what_its_parts_came_to_and_a_part_that_it_may_lack() -> None:
+    plain = epoch_end(AttributeValue("loss", 1.0))
+    parts = (PartTotals("batch", 35, 70_000_001, 1_500_000, 3_000_000),)
+    totals = "tot/seismic_train/r/epoch/7/batch"
+    assert facts([replace(plain, parts=parts)]) - facts([plain]) == {
+        ("dte/seismic_train/r/epoch/7", "provml:hasPartTotals", "id", totals),
+        (totals, "rdf:type", "term", "provml:PartTotals"),
+        (totals, "provml:totalsOver", "id", "dt/seismic_train/batch"),
+        (totals, "provml:partCount", "integer", "35"),
+        (totals, "provml:partSeconds", "double", "7.0000001E1"),
+        (totals, "provml:minPartSeconds", "double", "1.5E0"),
+        (totals, "provml:maxPartSeconds", "double", "3.0E0"),
+    }
+    assert facts([replace(plain, apart=True)]) - facts([plain]) == {
+        ("dte/seismic_train/r/training/0", "provml:hasPartBeyondTotals", "id", "dt/seismic_train/epoch")
+    }
+
+
 def test_every_predicate_and_class_that_is_written_is_in_the_ontology() -> None:
     text = (files("headstream.schemas") / "ontology" / "provml.ttl").read_text()
     defined = {
@@ -485,7 +507,8 @@ def test_every_predicate_and_class_that_is_written_is_in_the_ontology() -> None:
         [RunStarted(started=1, person="p", parent=parent), epoch_end(AttributeValue("model_path", MODEL))]
     )
     said = Reference(text="/m", checksum="sha256:00", size_bytes=7)
-    got |= facts([epoch_end(AttributeValue("model_path", said))])
+    parts = (PartTotals("batch", 8, 8, 1, 1),)
+    got |= facts([replace(epoch_end(AttributeValue("model_path", said)), parts=parts, apart=True)])
     got |= set(describe(document(DEFINITION), HERE).facts)
     for _, predicate, kind, value in got:
         for name in (predicate, value if kind == "term" else ""):
