@@ -26,7 +26,8 @@ CLOCK_READINGS: Final = frozenset(
     {
         "prov:startedAtTime", "prov:endedAtTime", "provml:registeredAt", "provml:durationSeconds",
         "provml:cpuSeconds", "provml:peakMemoryBytes", "provml:gpuSeconds", "provml:gpuPeakMemoryBytes",
-        "provml:customMetadata", "dcterms:modified",
+        "provml:customMetadata", "provml:partSeconds", "provml:minPartSeconds", "provml:maxPartSeconds",
+        "dcterms:modified",
     }
 )  # fmt: skip
 # Triples that belong to no run: plans, references, people, domain data.
