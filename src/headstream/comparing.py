@@ -86,7 +86,7 @@ def _differing(
 ) -> Compared:
     counted: Counter[tuple[str, int]] = Counter()
     base = os.environ.get("HEADSTREAM_BASE_IRI") or DEFAULT_BASE
-    pattern = re.compile(rf"<{re.escape(base)}(?:wfe|dte|val)/([^/>]+)/([^/>]+)[/>]")
+    pattern = re.compile(rf"<{re.escape(base)}(?:wfe|dte|val|tot)/([^/>]+)/([^/>]+)[/>]")
     first, second = open_to_read(left), open_to_read(right)
     try:
         found = difference(
