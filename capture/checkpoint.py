@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -43,7 +43,7 @@ class Checkpoint:
     def dump(self) -> str:
         growing = [[each.segment, each.at, each.told] for each in self.growing]
         steps = [
-            [each.step.transformation, each.step.task, [_numbers(part) for part in each.parts]]
+            [each.step.transformation, each.step.task, [astuple(part) for part in each.parts]]
             for each in self.steps
         ]
         return json.dumps([self.segment, self.offset, growing, self.sequence, self.done, steps])
@@ -53,18 +53,15 @@ class Checkpoint:
         """Read what `dump` wrote; ValueError if it is anything else."""
         try:
             segment, offset, growing, sequence, done, *later = json.loads(text)
+            (steps,) = later or ([],)  # Release 0.1.0 kept none.
             opened = tuple(Growing(segment=s, at=at, told=told) for s, at, told in growing)
             begun = tuple(
                 OpenStep(StepRef(name, task), tuple(PartTotals(*part) for part in parts))
-                for name, task, parts in (later[0] if later else ())
+                for name, task, parts in steps
             )
         except TypeError as error:
             raise ValueError(f"no checkpoint: {error}") from error
         return cls(segment=segment, offset=offset, growing=opened, sequence=sequence, done=done, steps=begun)
-
-
-def _numbers(part: PartTotals) -> list[str | int]:
-    return [part.transformation, part.count, part.total, part.least, part.most]
 
 
 START: Final = Checkpoint()

@@ -50,6 +50,11 @@ class Filling:
         """Those of a checkpoint whose step nobody has looked up."""
         return [] if len(self._parents) == len(self._told) else [k for k in self if k not in self._parents]
 
+    def add(self, key: Key, parent: StepRef | None) -> None:
+        """Begin with a frame of which nothing has been told."""
+        self._told[key] = 0
+        self.place(key, parent)
+
     def place(self, key: Key, parent: StepRef | None) -> None:
         """Remember the step that what a frame tells is part of."""
         self._parents[key] = parent

@@ -3,7 +3,8 @@
 A bag holds up to `bag_size` events; a block of rows counts as one event for each ten rows it has,
 and has at most ten rows for each event of a bag. A spool whose writer has gone is always read
 into the same bags from its start. While the writer lives, bags close at whatever is there, so
-their boundaries depend on the moment; the events never do.
+their boundaries depend on the moment. The events do not, but for one mark: whether a part that ended
+after the step around it, in another thread, is one of its parts or apart.
 
 The end of a step is told after those of its parts that ended before it, with what they came to
 (totals.py). A row that is still open is told, as a step that has started, only once the writer has gone. A
@@ -123,8 +124,7 @@ class Reader:
             self._offset += size
             if kind == frames.ROWS:
                 key = Key(self._segment, at)
-                self._growing[key] = 0
-                self._growing.place(key, records.ref_from(self._meta(key)[0][1]))
+                self._growing.add(key, records.ref_from(self._meta(key)[0][1]))
                 yield from self._told(key, alive)
         yield from self._flush()
 
@@ -147,10 +147,9 @@ class Reader:
         self._offset += size
         if event is None:
             return
-        slots = isinstance(event, StepStarted) and kind == frames.BEGUN and has_slots(payload)
+        slots = kind == frames.BEGUN and has_slots(payload)
         if isinstance(event, StepStarted) and slots:
-            self._growing[key] = 0
-            self._growing.place(key, event.parent)
+            self._growing.add(key, event.parent)
         yield from self._take(event, 1, len(payload))
         if slots:
             yield from self._slots(key, payload, alive)

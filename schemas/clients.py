@@ -54,10 +54,12 @@ class Trouble:
 
         One cause may be told in several texts by turns (OpenSSL's own and librdkafka's), an attempt each.
         """
+        said, self._unheard = self._unheard, None
+        if said is None:
+            return None
         now = self._clock()
         self._told = {text: at for text, at in self._told.items() if now - at < _AGAIN_SECONDS}
-        said, self._unheard = self._unheard, None
-        if said is None or said in self._told:
+        if said in self._told:
             return None
         self._told[said] = now
         return said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from headstream.schemas.events import (
@@ -95,7 +96,7 @@ def event_to_record(event: Event) -> Named:
                 "outcome": event.outcome,
                 "error": event.error,
                 "output": event.output,
-                "parts": [_part_to(part) for part in event.parts],
+                "parts": [asdict(part) for part in event.parts],
                 "apart": event.apart,
             }
         case ValuesAdded():
@@ -258,16 +259,6 @@ def _step_from(record: Record) -> Record:
         "values": tuple(_attribute_from(v) for v in record["values"]),
         "scope": _scope_from(record["scope"]),
         "context": _context_from(record["context"]),
-    }
-
-
-def _part_to(part: PartTotals) -> Record:
-    return {
-        "transformation": part.transformation,
-        "count": part.count,
-        "total": part.total,
-        "least": part.least,
-        "most": part.most,
     }
 
 
