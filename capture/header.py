@@ -34,8 +34,12 @@ class Header:
 
     @classmethod
     def read(cls, payload: bytes) -> Header:
-        """Read a header; SpoolUnusable if a newer version wrote it."""
-        header = cls(**json.loads(payload))
+        """Read a header; SpoolUnusable if it is none or of another format. More than that is left out."""
+        try:
+            said = json.loads(payload)
+            header = cls(**{name: said[name] for name in cls.__slots__ if name in said})
+        except (TypeError, ValueError) as error:
+            raise SpoolUnusable(f"the header of a segment cannot be read: {error}") from error
         if header.format != wire.FORMAT:
             raise SpoolUnusable(
                 f"spool format {header.format} is not {wire.FORMAT}: ship it with its own version"
