@@ -21,8 +21,9 @@ class Filling:
 
     def __init__(self, known: Iterable[Growing] = ()) -> None:
         self._told = {Key(each.segment, each.at): each.told for each in known}
-        self._parents: dict[Key, StepRef | None] = {}
+        # Frames by the step that what they tell is part of, and for each frame the set that it is in.
         self._inside: dict[StepRef, set[Key]] = {}
+        self._placed: dict[Key, set[Key]] = {}
 
     def __len__(self) -> int:
         return len(self._told)
@@ -48,7 +49,7 @@ class Filling:
 
     def unplaced(self) -> list[Key]:
         """Those of a checkpoint whose step nobody has looked up."""
-        return [] if len(self._parents) == len(self._told) else [k for k in self if k not in self._parents]
+        return [] if len(self._placed) == len(self._told) else [k for k in self if k not in self._placed]
 
     def add(self, key: Key, parent: StepRef | None) -> None:
         """Begin with a frame of which nothing has been told."""
@@ -57,20 +58,23 @@ class Filling:
 
     def place(self, key: Key, parent: StepRef | None) -> None:
         """Remember the step that what a frame tells is part of."""
-        self._parents[key] = parent
+        inside: set[Key] = set()
         if parent is not None:
-            self._inside.setdefault(parent, set()).add(key)
+            inside = self._inside.setdefault(parent, inside)
+        inside.add(key)
+        self._placed[key] = inside
 
     def inside(self, step: StepRef) -> list[Key]:
         """The frames that tell parts of a step."""
         return sorted(self._inside.get(step, ()))
 
+    def ended(self, step: StepRef) -> None:
+        """Nobody will ask again for the parts of a step."""
+        self._inside.pop(step, None)
+
     def over(self, key: Key) -> None:
         """Forget a frame that nothing more will come into."""
         del self._told[key]
-        parent = self._parents.pop(key, None)
-        if parent is not None:
-            kept = self._inside[parent]
-            kept.discard(key)
-            if not kept:
-                del self._inside[parent]
+        inside = self._placed.pop(key, None)
+        if inside is not None:
+            inside.discard(key)

@@ -144,6 +144,7 @@ class Reader:
             # Before the checkpoint moves behind this frame. A step with parts never ends in a slot.
             for part in self._growing.inside(event.step):
                 yield from self._grown(part, alive)
+            self._growing.ended(event.step)
         self._offset += size
         if event is None:
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from operator import sub
 from typing import Final
 
 from headstream.schemas.events import Event, IterationBlock, PartTotals, StepEnded, StepRef, StepStarted
@@ -32,11 +33,12 @@ class Totals:
     """Takes the events of one spool in the order in which they are told."""
 
     def __init__(self, known: Iterable[OpenStep] = ()) -> None:
-        self._open = {each.step: {part.transformation: part for part in each.parts} for each in known}
+        # Number, sum, least and most of the parts of each open step, by transformation.
+        self._open = {each.step: {p.transformation: _sums(p) for p in each.parts} for each in known}
 
     def snapshot(self) -> tuple[OpenStep, ...]:
         """What a reader that goes on from here has to know."""
-        return tuple(OpenStep(step, tuple(parts.values())) for step, parts in self._open.items())
+        return tuple(OpenStep(step, _as_parts(parts)) for step, parts in self._open.items())
 
     def missed(self) -> None:
         """Something was not told here: say nothing of steps that may have had parts in it."""
@@ -44,51 +46,56 @@ class Totals:
 
     def told(self, event: Event) -> Event:
         """The event as it is to be told: the end of a step with the sums of its parts."""
-        match event:
-            case StepStarted() if len(self._open) < _MOST:
+        if isinstance(event, StepStarted):
+            if len(self._open) < _MOST:
                 self._open.setdefault(event.step, {})
-            case StepEnded():
-                parts = self._open.pop(event.step, {})
-                worth = tuple(part for part in parts.values() if part.count >= LEAST)
-                apart = self._apart(event.parent)
-                if not apart and event.started is not None:
-                    self._add(event.parent, event.step.transformation, [event.ended - event.started])
-                    if event.outcome != FINISHED:  # Its end may come again, with the error.
-                        self._spoil(event.parent, event.step.transformation)
-                if apart or worth:
-                    return replace(event, parts=worth, apart=apart)
-            case IterationBlock():
-                if self._apart(event.parent):
-                    return replace(event, apart=True)
-                took = [ended - started for started, ended in zip(event.started, event.ended, strict=True)]
-                self._add(event.parent, event.transformation, took)
+        elif isinstance(event, StepEnded):
+            parts = tuple(p for p in _as_parts(self._open.pop(event.step, {})) if p.count >= LEAST)
+            took = () if event.started is None else (event.ended - event.started,)
+            # The end of a part that failed may come again, with the error.
+            apart = not self._part_of(
+                event.parent, event.step.transformation, took, event.outcome == FINISHED
+            )
+            if apart or parts:
+                return replace(event, parts=parts, apart=apart)
+        elif isinstance(event, IterationBlock):
+            took = tuple(map(sub, event.ended, event.started))
+            if not self._part_of(event.parent, event.transformation, took):
+                return replace(event, apart=True)
         return event
 
-    def _apart(self, parent: StepRef | None) -> bool:
-        return parent is not None and parent not in self._open
+    def _part_of(
+        self, parent: StepRef | None, transformation: str, took: tuple[int, ...], once: bool = True
+    ) -> bool:
+        """Add parts to the open step that they are inside of; False if there is none.
 
-    def _add(self, parent: StepRef | None, transformation: str, took: list[int]) -> None:
-        if parent is None or not took:
-            return
-        parts = self._open[parent]
-        fresh = PartTotals(transformation, len(took), sum(took), min(took), max(took))
-        held = parts.get(transformation)
-        parts[transformation] = fresh if held is None else _sum(held, fresh)
-
-    def _spoil(self, parent: StepRef | None, transformation: str) -> None:
-        """Tell nothing of these parts: far below LEAST, however many follow."""
-        if parent is not None:
-            self._open[parent][transformation] = PartTotals(transformation, _SPOILT, 0, 0, 0)
-
-
-def _sum(one: PartTotals, other: PartTotals) -> PartTotals:
-    return PartTotals(
-        one.transformation,
-        one.count + other.count,
-        one.total + other.total,
-        min(one.least, other.least),
-        max(one.most, other.most),
-    )
+        Of a transformation of which one may be told more than `once` nothing is told.
+        """
+        if parent is None:
+            return True
+        parts = self._open.get(parent)
+        if parts is None:
+            return False
+        if took:
+            held = parts.get(transformation)
+            if held is None:
+                parts[transformation] = [len(took), sum(took), min(took), max(took)]
+            else:
+                held[0] += len(took)
+                held[1] += sum(took)
+                held[2] = min(held[2], *took)
+                held[3] = max(held[3], *took)
+            if not once:
+                parts[transformation][0] = _SPOILT
+        return True
 
 
-_SPOILT: Final = -(1 << 62)
+def _sums(part: PartTotals) -> list[int]:
+    return [part.count, part.total, part.least, part.most]
+
+
+def _as_parts(sums: dict[str, list[int]]) -> tuple[PartTotals, ...]:
+    return tuple(PartTotals(name, *numbers) for name, numbers in sums.items())
+
+
+_SPOILT: Final = -(1 << 62)  # Far below LEAST, however many follow.
