@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import subprocess
 import sys
-import tarfile
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
 import pytest
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
@@ -26,13 +21,10 @@ from headstream.schemas.documents import Document
 from headstream.schemas.events import Bag
 from headstream.schemas.facts import Fact, Identified
 from headstream.schemas.topics import PARTITIONER, Topics, run_key
-from headstream.services.artefacts import find_maven
-from headstream.services.locks import locked
-from headstream.services.ports import free_ports
-from headstream.services.settings import Settings as ServicesSettings
-from headstream.services.stack import answers
 from headstream.stream_processors import topics
 from headstream.stream_processors.settings import Settings
+
+from .registry_server import RegistryServer, started
 
 
 @dataclass
@@ -164,92 +156,12 @@ class Stream:
             process.wait(10)
 
 
-@dataclass
-class RegistryServer:
-    """A real Confluent-compatible registry (Apicurio), which can be made to hang and to go on."""
-
-    url: str
-    process: subprocess.Popen[bytes]
-
-    def register(self, subject: str, schema: str) -> int:
-        answer = httpx.post(
-            f"{self.url}/subjects/{subject}/versions", json={"schema": schema}, trust_env=False, timeout=30
-        )
-        assert answer.is_success, answer.text
-        return int(answer.json()["id"])
-
-    def text(self, number: int) -> str:
-        return str(httpx.get(f"{self.url}/schemas/ids/{number}", trust_env=False).json()["schema"])
-
-    @contextmanager
-    def hanging(self) -> Iterator[None]:
-        self.process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self.process.send_signal(signal.SIGCONT)
-
-
-REGISTRY = "2.6.13.Final"  # The last that runs on Java 17.
-REGISTRY_SHA256 = "3cda1b34aa020fb4ac4dd6a66018d757e81e437f97e20a1f92d366b70091c6ba"
-
-
 @pytest.fixture(scope="session")
-def registry_jar(artefacts) -> tuple[Path, Path]:
-    """Java, and the registry's jar among its libraries: fetched by Maven once, beside Kafka's."""
-    settings = ServicesSettings.from_env(os.environ)
-    home = settings.cache / "services" / f"apicurio-{REGISTRY}"
-    jar = home / f"apicurio-registry-app-{REGISTRY}-runner.jar"
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with locked(home.parent / f"{home.name}.lock"):
-        if not jar.exists():
-            _fetch_registry(settings, home)
-    return artefacts.java, jar
-
-
-def _fetch_registry(settings: ServicesSettings, home: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=home.parent) as work:
-        name = f"apicurio-registry-app-{REGISTRY}-all.tar.gz"
-        copy = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
-        artefact = f"-Dartifact=io.apicurio:apicurio-registry-app:{REGISTRY}:tar.gz:all"
-        command = [str(find_maven(settings)), "-q", "-B", copy, artefact, f"-DoutputDirectory={work}"]
-        subprocess.run(command, check=True, timeout=1800, cwd=work, stdin=subprocess.DEVNULL)
-        with (Path(work) / name).open("rb") as archive:
-            assert hashlib.file_digest(archive, "sha256").hexdigest() == REGISTRY_SHA256
-        with tarfile.open(Path(work) / name) as archive:
-            archive.extractall(Path(work) / "files", filter="data")
-        (Path(work) / "files").rename(home)
-
-
-@pytest.fixture(scope="session")
-def schema_registry(
-    registry_jar: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RegistryServer]:
-    java, jar = registry_jar
-    (port,) = free_ports(1)
-    folder = tmp_path_factory.mktemp("registry")
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                str(java),
-                "-Xmx300m",
-                f"-Dquarkus.http.port={port}",
-                "-Dquarkus.http.host=127.0.0.1",
-                "-jar",
-                str(jar),
-            ],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-        )
-    try:
-        server = RegistryServer(f"http://127.0.0.1:{port}/apis/ccompat/v7", process)
-        ready = answers(f"{server.url}/subjects")
-        Stream.await_(ready, 240)  # Other test processes may start theirs just now.
-        yield server
-    finally:
-        process.kill()
-        process.wait(10)
+def schema_registry(artefacts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
+    """A running registry: what `artefacts` says of a machine without Java or Maven holds for it too."""
+    server = started(tmp_path_factory.mktemp("registry"))
+    yield server
+    server.kill()
 
 
 def facts_of(identified: list[Identified]) -> set[Fact]:
