@@ -7,6 +7,7 @@ import threading
 import uuid
 from dataclasses import replace
 from enum import Enum
+from typing import IO, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -91,17 +92,17 @@ class SparqlEndpoint:
             ) as answer:
                 if answer.status_code != 200:
                     raise self._failure(answer, limits)
-                body, cut = _read(answer, limits, stop)
                 content_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+                found = self._parse(_Body(answer, limits, stop), content_type, form, limits)
         except (httpx.ConnectError, httpx.ConnectTimeout) as unreachable:
             raise self._unreachable(unreachable) from unreachable
         except httpx.TimeoutException:
             raise timed_out(limits) from None
         except httpx.HTTPError as broken:
             raise self._incomplete(type(broken).__name__) from broken
-        if cut:
+        if not isinstance(found, Truth) and found.truncated:
             self._cancel(query_id)
-        return self._parse(body, content_type, form, limits, cut)
+        return found
 
     def _accept(self, form: Form) -> str:
         # Blazegraph answers CONSTRUCT in the JSON of tables too, whose end is a closing brace: a cut
@@ -110,28 +111,28 @@ class SparqlEndpoint:
             return JSON
         return N_TRIPLES
 
-    def _parse(self, body: bytes, content_type: str, form: Form, limits: Limits, cut: bool) -> Answer:
+    def _parse(self, body: _Body, content_type: str, form: Form, limits: Limits) -> Answer:
         if content_type not in (JSON, "application/json", N_TRIPLES, "text/plain"):
             raise StoreError(
                 f"{self.url} answered {content_type or 'no content type'!r} instead of SPARQL results",
                 remedy="check that HEADSTREAM_STORE_URL is a SPARQL endpoint",
             )
         if content_type in (N_TRIPLES, "text/plain"):
-            return self._graph(body, limits, cut)
-        table = self._table(body, limits, cut)
+            return self._graph(body, limits)
+        table = self._table(body, limits)
         if isinstance(table, Truth) or form in (Form.SELECT, Form.ASK):
             return table
         return _graph_of(table)
 
-    def _table(self, body: bytes, limits: Limits, cut: bool) -> Table | Truth:
+    def _table(self, body: _Body, limits: Limits) -> Table | Truth:
+        """Read rows while the store still writes the later ones; no more than are allowed."""
         columns: tuple[str, ...] = ()
         rows: list[Row] = []
-        whole = body.rstrip().endswith(b"}")
         try:
-            found = pyoxigraph.parse_query_results(body, format=QueryResultsFormat.JSON)
+            file = cast(IO[bytes], body)  # All that is asked of one is to be read.
+            found = pyoxigraph.parse_query_results(file, format=QueryResultsFormat.JSON)
             if isinstance(found, QueryBoolean):
-                if not whole:
-                    raise self._incomplete("no closing brace")
+                self._demand_brace(body)
                 return Truth(bool(found))
             columns = tuple(variable.value for variable in found.variables)
             size = 0
@@ -142,31 +143,37 @@ class SparqlEndpoint:
                     return Table(columns=columns, rows=tuple(rows), truncated=True)
                 rows.append(row)
         except SyntaxError as broken:
-            if cut and columns:
+            if body.cut and columns:
                 return Table(columns=columns, rows=tuple(rows), truncated=True)
             raise self._incomplete(str(broken)[:200]) from broken
-        if not whole:
-            raise self._incomplete("no closing brace")
-        return Table(columns=columns, rows=tuple(rows), truncated=cut)
+        self._demand_brace(body)
+        return Table(columns=columns, rows=tuple(rows), truncated=body.cut)
 
-    def _graph(self, body: bytes, limits: Limits, cut: bool) -> Graph:
-        if cut:
-            body = body[: body.rfind(b"\n") + 1]
-        elif body.strip() and not body.endswith(b"\n"):
+    def _demand_brace(self, body: _Body) -> None:
+        """Read to the end, where a whole answer has its closing brace: the parser does not miss it."""
+        body.rest()
+        if body.last != b"}":
+            raise self._incomplete("no closing brace")
+
+    def _graph(self, body: _Body, limits: Limits) -> Graph:
+        text = body.rest()
+        if body.cut:
+            text = text[: text.rfind(b"\n") + 1]
+        elif text.strip() and not text.endswith(b"\n"):
             raise self._incomplete("the last line has no end")
         triples: list[pyoxigraph.Triple] = []
         try:
-            for quad in pyoxigraph.parse(body, format=RdfFormat.N_TRIPLES):
+            for quad in pyoxigraph.parse(text, format=RdfFormat.N_TRIPLES):
                 if len(triples) == limits.rows:
                     return Graph(tuple(triples), truncated=True)
                 triples.append(quad.triple)
         except SyntaxError as broken:
             raise self._incomplete(str(broken)[:200]) from broken
-        return Graph(tuple(triples), truncated=cut)
+        return Graph(tuple(triples), truncated=body.cut)
 
     def _failure(self, answer: httpx.Response, limits: Limits) -> StoreError:
-        body, _ = _read(answer, replace(limits, bytes=256 * 1024), threading.Event())
-        text = body.decode("utf-8", "replace")
+        body = _Body(answer, replace(limits, bytes=256 * 1024), threading.Event())
+        text = body.rest().decode("utf-8", "replace")
         if any(name in text for name in _CUT_BY_STORE):
             return timed_out(limits)
         # The first line only, and only here: the rest is a stack trace.
@@ -217,16 +224,43 @@ def guess_dialect(url: str) -> Dialect:
     return Dialect.BLAZEGRAPH if any(part in path for part in known) else Dialect.SPARQL
 
 
-def _read(answer: httpx.Response, limits: Limits, stop: threading.Event) -> tuple[bytes, bool]:
-    """Read the body up to the bytes allowed; the flag says that there was more."""
-    body = bytearray()
-    for chunk in answer.iter_bytes(65536):
-        body += chunk
-        if len(body) > limits.bytes:
-            return bytes(body[: limits.bytes]), True
-        if stop.is_set():
-            break  # Nobody waits for the answer any more.
-    return bytes(body), False
+class _Body:
+    """The body of an answer as it arrives, as a file to read: at most the bytes allowed."""
+
+    __slots__ = ("_ahead", "_allowed", "_chunks", "_stop", "cut", "last")
+
+    def __init__(self, answer: httpx.Response, limits: Limits, stop: threading.Event) -> None:
+        self._chunks = answer.iter_bytes()
+        self._allowed = limits.bytes
+        self._stop = stop
+        self._ahead = b""
+        self.cut = False  # Whether there was more than is allowed.
+        self.last = b""  # The last byte that is no white space, of what has been read.
+
+    def read(self, size: int) -> bytes:
+        """Return at most `size` bytes (the parser has room for no more); none are left when it is empty."""
+        if not self._ahead:
+            self._ahead = self._next()
+        found, self._ahead = self._ahead[:size], self._ahead[size:]
+        return found
+
+    def rest(self) -> bytes:
+        """Return all that is left."""
+        parts = [self._ahead]
+        self._ahead = b""
+        while chunk := self._next():
+            parts.append(chunk)
+        return b"".join(parts)
+
+    def _next(self) -> bytes:
+        if self.cut or self._stop.is_set():  # Nobody waits for the answer any more.
+            return b""
+        chunk = next(self._chunks, b"")
+        self.cut = len(chunk) > self._allowed
+        chunk = chunk[: self._allowed]
+        self._allowed -= len(chunk)
+        self.last = chunk.rstrip()[-1:] or self.last
+        return chunk
 
 
 def _graph_of(table: Table) -> Graph:

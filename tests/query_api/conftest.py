@@ -71,6 +71,7 @@ def serving() -> Callable[..., Any]:
         content_type: str = "application/sparql-results+json",
         promised: int | None = None,
         wait: threading.Event | None = None,
+        more: threading.Event | None = None,
     ) -> Iterator[tuple[str, list[tuple[str, dict[str, str], bytes]]]]:
         seen: list[tuple[str, dict[str, str], bytes]] = []
 
@@ -85,6 +86,9 @@ def serving() -> Callable[..., Any]:
                 self.send_header("Content-Length", str(len(body) if promised is None else promised))
                 self.end_headers()
                 self.wfile.write(body)
+                if more is not None:  # The answer goes on, and nobody has seen its end.
+                    self.wfile.flush()
+                    more.wait(20)
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -95,8 +99,9 @@ def serving() -> Callable[..., Any]:
         try:
             yield f"http://127.0.0.1:{server.server_port}", seen
         finally:
-            if wait is not None:
-                wait.set()
+            for held in (wait, more):
+                if held is not None:
+                    held.set()
             server.shutdown()
             thread.join()
             server.server_close()

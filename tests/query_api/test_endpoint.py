@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -124,6 +124,20 @@ def test_more_bytes_than_allowed_are_cut_and_marked(serving: Serving) -> None:
     assert isinstance(found, Table) and found.truncated and 0 < len(found.rows) < 50
 
 
+def test_the_rows_that_are_allowed_do_not_wait_for_those_that_are_not(serving: Serving) -> None:
+    unended = serving(TABLE[:-2], promised=len(TABLE), more=threading.Event())
+    with unended as (url, seen):
+        found = ask(url + NAMESPACE, rows=7, seconds=5)
+        assert isinstance(found, Table) and (len(found.rows), found.truncated) == (7, True)
+    assert len(seen) == 2 and "cancelQuery" in seen[1][0]  # Nor does the store go on.
+
+
+def test_an_answer_whose_end_does_not_come_is_a_time_out(serving: Serving) -> None:
+    unended = serving(TABLE[:-2], promised=len(TABLE), more=threading.Event())
+    with unended as (url, _), pytest.raises(StoreTimeout):
+        ask(url, seconds=0.5)
+
+
 def test_at_the_deadline_the_query_is_cancelled_in_the_store(serving: Serving) -> None:
     with serving(TABLE, wait=threading.Event()) as (url, seen):
         begun = time.monotonic()
@@ -156,24 +170,43 @@ def running_queries(base: str) -> int:
     return int(page.partition('running-query-count">')[2].partition("<")[0])
 
 
-def test_a_cartesian_product_ends_at_the_deadline_in_blazegraph_too(namespace: Any) -> None:
+def until_idle(base: str) -> None:
+    until = time.monotonic() + 10
+    while running_queries(base):
+        assert time.monotonic() < until, "the query still runs"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def crowded(namespace: Any) -> Iterator[tuple[SparqlEndpoint, str]]:
+    """A real Blazegraph of 2,000 triples, whose product with itself is endless, and its base."""
     lines = "".join(f"<urn:{i}> <urn:p> <urn:o{i}> .\n" for i in range(2_000))
     headers = {"Content-Type": "text/plain"}
     assert httpx.post(namespace.url, content=lines, headers=headers, trust_env=False).status_code == 200
     store = SparqlEndpoint(namespace.url)
+    yield store, namespace.base
+    store.close()
+
+
+def test_a_cartesian_product_ends_at_the_deadline_in_blazegraph_too(crowded: Any) -> None:
+    store, base = crowded
     query = "SELECT (COUNT(*) AS ?n) WHERE { ?a ?b ?c . ?d ?e ?f . ?g ?h ?i }"
     begun = time.monotonic()
     with pytest.raises(StoreTimeout):
         store.query(query, form=Form.SELECT, limits=Limits(seconds=2))
     assert time.monotonic() - begun < 3
-    until = time.monotonic() + 10
-    while running_queries(namespace.base) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert running_queries(namespace.base) == 0
+    until_idle(base)
     write = "INSERT DATA { <urn:x> <urn:y> <urn:z> }"
     with pytest.raises(StoreRefused):
         store.query(write, form=Form.SELECT, limits=Limits(seconds=5))
-    store.close()
+
+
+def test_blazegraph_stops_when_the_rows_that_are_allowed_are_there(crowded: Any) -> None:
+    store, base = crowded
+    query = "SELECT ?a ?d ?g WHERE { ?a ?b ?c . ?d ?e ?f . ?g ?h ?i }"
+    found = store.query(query, form=Form.SELECT, limits=Limits(seconds=30, rows=1000))
+    assert (len(found.rows), found.truncated) == (1000, True)
+    until_idle(base)
 
 
 @pytest.mark.parametrize(
