@@ -67,7 +67,7 @@ def cases(shape: Shape) -> tuple[Case, ...]:
         Case(id="X08", about="all runs"),
         Case(id="X09", about="a model", target=0.2, values={"model": model}),
         Case(id="X10", about="a model", target=0.2, values={"model": model}),
-        Case(id="X11", about="all people"),
+        Case(id="X11", about="all people", target=0.2),
     )
 
 
