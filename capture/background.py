@@ -50,6 +50,7 @@ class Background:
         `spent` seconds of the time at exit have gone already.
 
         Returns how many messages are not acknowledged: they stay in the spool if there is one.
+        -1: some are not, and nobody has counted them.
         """
         seconds = max(0.0, self._settings.exit_seconds - spent)
         deadline = time.monotonic() + seconds
@@ -60,12 +61,10 @@ class Background:
             return -1
         if shipper is None:
             shipper = self._shipper = self._start()
-        while time.monotonic() < deadline:
-            if not shipper.round(self._own(), lambda: time.monotonic() >= deadline):
-                break
+        waiting = shipper.drain(self._own, deadline)
         shipper.close()
         shipper.transport.close()
-        return shipper.shipped.waiting
+        return waiting
 
     def _work(self) -> None:
         while not self._stop.is_set():

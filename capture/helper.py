@@ -105,10 +105,7 @@ class Helper:
         waiting = -1
         try:
             shipper = self._ships()
-            while time.monotonic() < deadline:
-                if not shipper.round(self._known(), lambda: time.monotonic() >= deadline):
-                    break
-            waiting = shipper.shipped.waiting
+            waiting = shipper.drain(self._known, deadline)
             self._shipper = None
             shipper.close()
             shipper.transport.close()

@@ -215,6 +215,21 @@ class Shipper:
             self._held.pop(next(iter(self._held))).close()
         return moved
 
+    def drain(self, sources: Callable[[], Iterable[Path | Writer]], deadline: float) -> int:
+        """Ship all that there is, once at least, until all is acknowledged or the time is over.
+
+        Returns how many messages are not acknowledged; -1: what was sent is, and there was more.
+        """
+
+        def over() -> bool:
+            return time.monotonic() >= deadline
+
+        while self.round(sources(), over):
+            if over():
+                more = any(source not in self._done for source in sources())
+                return self.shipped.waiting or (-1 if more else 0)
+        return self.shipped.waiting
+
     def _in_turn(self, sources: list[Path | Writer]) -> list[Path | Writer]:
         """Each source comes first once, so that one with a great deal to ship holds up no other."""
         if len(sources) < 2:

@@ -120,6 +120,12 @@ def test_with_the_broker_away_the_exit_waits_no_longer_than_it_may(shipper: str,
     assert took < SECONDS + 15  # What is beyond is the machine's, which may have other things to do.
 
 
+@pytest.mark.parametrize("shipper", ["process", "thread"])
+def test_an_exit_that_has_no_time_does_not_say_that_all_was_shipped(shipper: str, spool: Path) -> None:
+    code, _, err = ended(spool, HEADSTREAM_SHIPPER=shipper, HEADSTREAM_EXIT_SECONDS="0.02")
+    assert code == 0 and without_ours(err, spool) == "" and len(spools(spool)) == 1
+
+
 def test_a_second_interrupt_ends_the_wait_and_leaves_all_in_the_spool(spool: Path, told: Told) -> None:
     with start(spool, after="print('over', flush=True)", HEADSTREAM_EXIT_SECONDS="120") as child:
         assert child.stdout is not None and child.stdout.readline() == "over\n"

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from headstream.capture.logs import DirectoryLog
 from headstream.capture.reading import Reader, read, spools
 from headstream.capture.shipper import Shipper, ship
 from headstream.capture.transports import MemoryTransport
+from headstream.capture.transports.kafka import KafkaTransport
 from headstream.schemas.events import Bag, Event, event_count
 
 PLAN = {"dataflow_name": "w", "data_transformations": {"t": {}}}
@@ -141,6 +143,23 @@ def test_a_shipper_that_died_only_repeats(settings: Settings, spool: Path) -> No
     second = MemoryTransport()
     ship(spool, second, bag_size=10)
     assert second.bags == first.bags
+
+
+def test_a_drain_that_has_no_time_says_whether_anything_is_left(
+    settings: Settings, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _some(settings)
+    away = KafkaTransport.from_settings(replace(settings, bootstrap="127.0.0.1:9"))
+    shipper = Shipper(away)
+    assert shipper.drain(lambda: spools(spool), deadline=0.0) != 0
+    shipper.close()
+    away.close()
+    with monkeypatch.context() as few:
+        few.setattr("headstream.capture.shipper._BYTES", 1)
+        shipper = Shipper(MemoryTransport(), bag_size=10)
+        assert shipper.drain(lambda: spools(spool), deadline=0.0) == -1  # All acknowledged, but not all read.
+    assert shipper.drain(lambda: spools(spool), deadline=0.0) == 0 and not spools(spool)
+    shipper.close()
 
 
 def test_one_shipper_serves_a_spool_at_a_time(settings: Settings, spool: Path) -> None:
