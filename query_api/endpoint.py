@@ -150,7 +150,7 @@ class SparqlEndpoint:
         return Table(columns=columns, rows=tuple(rows), truncated=body.cut)
 
     def _demand_brace(self, body: _Body) -> None:
-        """Read to the end, where a whole answer has its closing brace: the parser does not miss it."""
+        """Read to the end, where a whole answer has its closing brace: a truth is read without it."""
         body.rest()
         if body.last != b"}":
             raise self._incomplete("no closing brace")

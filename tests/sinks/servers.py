@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
-import subprocess
 import sysconfig
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
 from headstream.services import ports
-from headstream.services.artefacts import find_java, find_maven
-from headstream.services.errors import DownloadFailed
+from headstream.services.artefacts import find_java
 from headstream.services.locks import locked
 from headstream.services.ports import HOST
 from headstream.services.processes import Child
 from headstream.services.service import Service
 from headstream.services.settings import Settings
+
+from ..maven import bring
 
 FUSEKI = "org.apache.jena:jena-fuseki-server:5.6.0"
 FUSEKI_SHA256 = "d28c1eaf703122ee628895a460c20fa4aa60a892f435d403ea8c036f241da1f8"
@@ -127,26 +126,6 @@ def fuseki_jar(settings: Settings) -> Path:
     jar.parent.mkdir(parents=True, exist_ok=True)
     with locked(jar.parent / "lock"):
         if not jar.exists():
-            _download(find_maven(settings), jar)
+            with tempfile.TemporaryDirectory(dir=jar.parent) as work:
+                bring(settings, FUSEKI, FUSEKI_SHA256, Path(work)).replace(jar)
     return jar
-
-
-def _download(maven: Path, jar: Path) -> None:
-    work = jar.parent / "download"
-    shutil.rmtree(work, ignore_errors=True)
-    plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
-    done = subprocess.run(
-        [str(maven), "-q", "-B", plugin, f"-Dartifact={FUSEKI}", f"-DoutputDirectory={work}"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    if done.returncode:
-        raise DownloadFailed(f"Maven could not fetch {FUSEKI}:\n{done.stdout[-2000:]}")
-    found = hashlib.sha256((work / jar.name).read_bytes()).hexdigest()
-    if found != FUSEKI_SHA256:
-        raise DownloadFailed(f"{FUSEKI} came with SHA-256 {found}, not the pinned {FUSEKI_SHA256}")
-    (work / jar.name).replace(jar)
-    shutil.rmtree(work)

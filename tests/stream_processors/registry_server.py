@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +14,7 @@ from pathlib import Path
 import httpx
 
 from headstream.services import ports
-from headstream.services.artefacts import find_java, find_maven
+from headstream.services.artefacts import find_java
 from headstream.services.errors import StartFailed
 from headstream.services.locks import locked
 from headstream.services.ports import HOST, free_ports
@@ -25,7 +23,10 @@ from headstream.services.service import Service
 from headstream.services.settings import Settings
 from headstream.services.stack import answers
 
+from ..maven import bring
+
 RELEASE = "2.6.13.Final"  # The last that runs on Java 17.
+ARTEFACT = f"io.apicurio:apicurio-registry-app:{RELEASE}:tar.gz:all"
 SHA256 = "3cda1b34aa020fb4ac4dd6a66018d757e81e437f97e20a1f92d366b70091c6ba"
 START_SECONDS = 80.0  # It takes 5 to 20, the latter while others begin theirs.
 ATTEMPTS = 3
@@ -102,19 +103,8 @@ def registry_jar(settings: Settings) -> Path:
     home.parent.mkdir(parents=True, exist_ok=True)
     with locked(home.parent / f"{home.name}.lock"):
         if not home.exists():
-            _fetch(settings, home)
+            with tempfile.TemporaryDirectory(dir=home.parent) as work:
+                with tarfile.open(bring(settings, ARTEFACT, SHA256, Path(work))) as archive:
+                    archive.extractall(Path(work) / "files", filter="data")
+                (Path(work) / "files").rename(home)
     return home / f"apicurio-registry-app-{RELEASE}-runner.jar"
-
-
-def _fetch(settings: Settings, home: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=home.parent) as work:
-        name = f"apicurio-registry-app-{RELEASE}-all.tar.gz"
-        copy = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
-        artefact = f"-Dartifact=io.apicurio:apicurio-registry-app:{RELEASE}:tar.gz:all"
-        command = [str(find_maven(settings)), "-q", "-B", copy, artefact, f"-DoutputDirectory={work}"]
-        subprocess.run(command, check=True, timeout=1800, cwd=work, stdin=subprocess.DEVNULL)
-        with (Path(work) / name).open("rb") as archive:
-            assert hashlib.file_digest(archive, "sha256").hexdigest() == SHA256
-        with tarfile.open(Path(work) / name) as archive:
-            archive.extractall(Path(work) / "files", filter="data")
-        (Path(work) / "files").rename(home)
